@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * mutant.h -- the one test-only switch in production code.
+ *
+ * `mutant(NAME)` is a constant false in the daemon's build, so the compiler
+ * removes what it guards.  The simulator builds the same sources with
+ * LOCKD_MUTANTS and takes the name from --mutant.  Each name is a bug that
+ * somebody once shipped; a mutant that no seed kills is a hole in our tests.
+ */
+#ifndef PAXOS_BASE_MUTANT_H
+#define PAXOS_BASE_MUTANT_H
+
+#include <stdbool.h>
+
+/* name, what the broken build does */
+#define MUTANT_MAP(X)                                                                            \
+    X(prepare_before_sync, "sends Prepare before its own promise is durable")                    \
+    X(promise_before_sync, "answers a Prepare before the promise is durable")                    \
+    X(vote_before_sync, "votes before the vote is durable")                                      \
+    X(own_vote_before_sync, "counts its own vote before it is durable")                          \
+    X(promise_omits_unsynced, "leaves votes still being written out of a promise")               \
+    X(ballot_reused, "a restarted replica leads under a round it may have used")                 \
+    X(value_not_carried, "a new master ignores the values that promises report")                 \
+    X(trimmed_reported_empty, "promises to a candidate that lacks chosen slots")                 \
+    X(chosen_without_vote, "believes a chosen index over a vote of another ballot")              \
+    X(read_without_round, "serves a read without a confirmation round")                          \
+    X(round_before_read, "serves a read on a round begun before the read")                       \
+    X(lease_not_waited_out, "a restarted acceptor forgets the firm lease it granted")            \
+    X(lease_from_receipt, "the master counts its lease from the answer's receipt")               \
+    X(old_epoch_applied, "applies a deposed master's entry behind a new master's first")         \
+    X(behind_noop_applied, "applies an entry behind a filled hole")                              \
+    X(majority_formation, "forms the cell with a majority instead of all")                       \
+    X(applied_slot_apart, "moves applied_slot in another transaction than its rows")             \
+    X(serve_before_first, "serves before its own first entry is applied")                        \
+    X(hole_not_filled, "skips a hole instead of proposing a no-op")                              \
+    X(vote_below_promise, "votes below its promise")                                             \
+    X(vote_checksum_ignored, "counts a vote whatever value it names")                            \
+    X(retry_in_second_slot, "proposes a command of a lost slot again")
+
+enum mutant {
+    MUTANT_none,
+#define MUTANT_ENUM(name, text) MUTANT_##name,
+    MUTANT_MAP(MUTANT_ENUM)
+#undef MUTANT_ENUM
+        MUTANT_count
+};
+
+#ifdef LOCKD_MUTANTS
+extern enum mutant mutant_active;
+#define mutant(NAME) (mutant_active == MUTANT_##NAME)
+#else
+#define mutant(NAME) false
+#endif
+
+#endif
