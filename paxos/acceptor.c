@@ -280,7 +280,7 @@ enum paxos_drop on_heartbeat(struct paxos *p, const struct paxos_message *m)
     struct paxos_message ack = message_to(p, member_index(p, m->from), PAXOS_MSG_HEARTBEAT_ACK);
     ack.ballot = m->ballot;
     ack.round = m->round;
-    ack.durable = p->log_durable;
+    ack.durable = known_durable(p);
     send_when_durable(p, p->hard_ticket, &ack);
     return PAXOS_DROP_NONE;
 }

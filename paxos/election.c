@@ -137,6 +137,7 @@ void start_prevote(struct paxos *p)
 {
     assert(p->role == PAXOS_FOLLOWER);
     p->role = PAXOS_PREVOTER;
+    p->followed = (struct paxos_ballot){0};
     p->ballot = next_ballot(p);
     p->campaign_until_ms = p->now_ms + p->config.lease_ms / 2 + jitter(p);
     for (uint32_t i = 0; i < PAXOS_MEMBERS_MAX; i++) {

@@ -98,7 +98,10 @@ struct paxos {
     paxos_slot applied;     /* Handed out to be applied. */
     paxos_slot chosen;      /* All slots up to here are chosen. */
     paxos_slot last;        /* Highest slot with a vote, at least `chosen`. */
-    paxos_slot log_durable; /* Chosen and on our own disk. */
+    paxos_slot log_durable; /* Chosen, and the value is on our own disk. */
+    paxos_slot mark_durable; /* So is the mark that says so. */
+    paxos_slot mark_written; /* The mark on its way, under ... */
+    uint64_t mark_ticket;    /* ... this; 0: none is. */
     paxos_slot trim;        /* Every member has this much durable. */
     struct arena arena;
 
@@ -257,6 +260,7 @@ void chosen_up_to(struct paxos *p, paxos_slot slot);
 void learn_mark(struct paxos *p, paxos_id from, struct paxos_ballot ballot, paxos_slot mark);
 void learn_elsewhere(struct paxos *p, paxos_id from, paxos_slot mark);
 void learner_tick(struct paxos *p);
+paxos_slot known_durable(const struct paxos *p);
 enum paxos_drop on_fetch(struct paxos *p, const struct paxos_message *m);
 enum paxos_drop on_chosen(struct paxos *p, const struct paxos_message *m);
 enum paxos_drop on_log_read(struct paxos *p, const struct paxos_log_read *answer);

@@ -20,6 +20,7 @@ void paxos_check(const struct paxos *p)
     assert(p->first <= p->applied + 1);
     assert(p->applied <= p->chosen);
     assert(p->log_durable <= p->chosen);
+    assert(p->mark_durable <= p->chosen);
     assert(p->chosen <= p->last);
     assert(p->last <= p->chosen + PAXOS_WINDOW);
     assert(p->last < p->first + PAXOS_RING);

@@ -47,6 +47,14 @@ void learn_mark(struct paxos *p, paxos_id from, struct paxos_ballot ballot, paxo
     learn_elsewhere(p, from, mark);
 }
 
+/* How far a restart would find what is chosen without asking anybody.  A value
+ * alone is not enough: after a restart it is a vote until somebody says that it
+ * was chosen, and by then nobody else may have it any more. */
+paxos_slot known_durable(const struct paxos *p)
+{
+    return p->log_durable < p->mark_durable ? p->log_durable : p->mark_durable;
+}
+
 static void send_fetch(struct paxos *p)
 {
     const uint32_t peer = member_index(p, p->fetch_from);
@@ -98,7 +106,7 @@ enum paxos_drop on_fetch(struct paxos *p, const struct paxos_message *m)
 {
     const uint32_t peer = member_index(p, m->from);
     if (m->slot == 0 || m->slot > p->chosen) {
-        return PAXOS_DROP_MALFORMED;
+        return PAXOS_DROP_OUT_OF_WINDOW;
     }
     if (log_look(p, m->slot) == NULL) {
         if (p->peer[peer].read_wanted || p->ready.reads_count == PAXOS_MEMBERS_MAX) {

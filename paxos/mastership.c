@@ -134,8 +134,8 @@ enum paxos_drop on_heartbeat_ack(struct paxos *p, const struct paxos_message *m)
 /* "Never past what every member has durable until snapshots exist." */
 void master_compute_trim(struct paxos *p)
 {
-    p->peer[p->self].durable = p->log_durable;
-    paxos_slot trim = p->log_durable;
+    p->peer[p->self].durable = known_durable(p);
+    paxos_slot trim = p->peer[p->self].durable;
     for (uint32_t i = 0; i < member_count(p); i++) {
         if (p->peer[i].durable < trim) {
             trim = p->peer[i].durable;

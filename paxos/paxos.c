@@ -86,7 +86,8 @@ enum paxos_rc paxos_init(void *block, const struct paxos_config *config,
         p->hard.members.number = 1;
     }
     p->first = restored->chosen + 1;
-    p->applied = p->chosen = p->last = p->log_durable = restored->chosen;
+    p->applied = p->chosen = p->last = restored->chosen;
+    p->log_durable = p->mark_durable = restored->chosen;
     if (!restore_votes(p, restored)) {
         return PAXOS_CORRUPT;
     }
@@ -204,6 +205,10 @@ static void on_durable(struct paxos *p, uint64_t ticket)
         return;
     }
     p->durable = ticket;
+    if (p->mark_ticket != 0 && p->mark_ticket <= ticket) {
+        p->mark_durable = p->mark_written;
+        p->mark_ticket = 0;
+    }
     let_out(p);
     count_own_promise(p);
     master_count_own(p);
@@ -320,6 +325,10 @@ static void collect_written(struct paxos *p)
             p->disk_heard_ms = p->now_ms; /* It has had nothing to answer. */
         }
         p->ready.ticket = ++p->issued;
+        if (p->mark_ticket == 0) {
+            p->mark_ticket = p->issued;
+            p->mark_written = p->chosen;
+        }
     }
 }
 
@@ -349,7 +358,7 @@ const struct paxos_ready *paxos_ready(struct paxos *p)
     p->ready.reads = p->reads;
     p->ready.notes = p->notes;
     p->ready.chosen_mark = p->chosen;
-    p->ready.trim = p->trim < p->log_durable ? p->trim : p->log_durable;
+    p->ready.trim = p->trim < known_durable(p) ? p->trim : known_durable(p);
     p->ready.confirmed = p->round_confirmed;
     p->ready.wake_at_ms = next_wake(p);
     return &p->ready;
@@ -391,7 +400,7 @@ void paxos_status(const struct paxos *p, uint64_t now_ms, struct paxos_status *r
         .cell = p->hard.cell,
         .chosen = p->chosen,
         .last = p->last,
-        .durable = p->log_durable,
+        .durable = known_durable(p),
         .quorum = quorum(p),
         .disk_silent_ms = p->issued > p->durable && now_ms > p->disk_heard_ms
                               ? now_ms - p->disk_heard_ms
