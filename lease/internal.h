@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * internal.h -- the state as it lies in memory, and who of lease/ may do what.
+ *
+ *     machine.c    the only door to change: decides, then calls
+ *        |
+ *     node.c       the tree of directories and files
+ *        |
+ *     record.c     what is stored and digested; what changed since the last set
+ *        |
+ *     memory.c     the allocator we were given
+ *
+ * query.c reads; load.c fills an empty state from rows; invariants.c asserts.
+ *
+ * Whoever changes a member of a record calls record_changed() before the
+ * command ends.  That alone keeps digest, tables and state the same thing.
+ */
+#ifndef LEASE_INTERNAL_H
+#define LEASE_INTERNAL_H
+
+#include "lease/lease.h"
+#include "lease/tree.h"
+#include "paxos/base/bytes.h"
+
+/* ----------------------------------------------------------------- records */
+
+/* The first octet of a key.  A kind loads before those of a higher number. */
+enum record_kind {
+    RECORD_COUNTERS = 1,
+    RECORD_NODE = 2,
+};
+
+enum {
+    RECORD_KEY_SIZE = 1 + 8 + 8,
+    RECORD_HEAD_MAX = 512, /* A value without the content that may end it. */
+    RECORD_VALUE_MAX = RECORD_HEAD_MAX + LEASE_CONTENT_MAX,
+    RECORD_VERSION = 1, /* The first octet of a value. */
+};
+
+/* Kind, then two numbers whose meaning is the kind's.  No key is used again
+ * once its record is gone, so a deletion is never confused with a successor. */
+struct record_key {
+    enum record_kind kind;
+    uint64_t id;  /* A node's instance; 0 for the counters. */
+    uint64_t sub; /* 0 for both. */
+};
+
+/* Embedded in everything that is replicated. */
+struct record {
+    struct tree_link by_key;   /* In lease.records, while it lives. */
+    struct record *dirty_prev; /* In lease.dirty, while `dirty`. */
+    struct record *dirty_next;
+    struct record_key key;
+    uint64_t hash;     /* What the digest holds of it. */
+    uint32_t row_size; /* Octets of key and value. */
+    bool dirty;        /* Changed since the last lease_rows_taken(). */
+    bool stored;       /* The tables hold a row of this key. */
+    bool dead;         /* Deleted; stays in lease.dirty until the tables know. */
+};
+
+struct counters {
+    struct record record;
+    uint64_t revision;  /* Of the newest change. */
+    uint64_t instances; /* The last number given to a node. */
+    uint64_t epoch;     /* Entries of lower ones are not in force. */
+};
+
+/* A file or directory.  `record.key.id` is its instance.  A name costs what
+ * this struct and the name take, a file what its content takes besides. */
+struct node {
+    struct record record;
+    struct tree_link by_name; /* In the parent's children. */
+    struct node *parent;      /* NULL: the root. */
+    uint64_t content_generation;
+    uint64_t lock_generation;
+    uint64_t acl_generation;
+    uint64_t checksum;
+    uint64_t revision;
+    uint64_t modified_wall_ms;
+    struct tree children; /* Of a directory, by name. */
+    uint8_t *content;     /* Of a file; room_for(content_size) octets. */
+    uint32_t content_size;
+    uint32_t children_count;
+    uint8_t kind;
+    uint8_t name_size;
+    uint8_t name[];
+};
+
+struct lease {
+    struct lease_allocator allocator;
+    struct lease_limits limits;
+    struct lease_counts counts;
+
+    uint64_t slot; /* Applied up to here ... */
+    uint32_t position;
+
+    struct counters counters;
+    struct node *root;
+    struct tree records; /* All that live, by key. */
+    uint64_t digest;     /* Sum of their hashes. */
+
+    struct record *dirty_first; /* In the order in which they became so. */
+    struct record *dirty_last;
+    uint64_t dirty_bytes;
+
+    struct record_key loaded; /* The last row; kind 0: none. */
+    uint8_t *scratch;         /* One row is put together here: RECORD_VALUE_MAX. */
+};
+
+/* ------------------------------------------------------------------ memory */
+
+/* Never NULL: running out does not return. */
+void *memory_take(struct lease *l, size_t size);
+void memory_give(struct lease *l, void *memory, size_t size);
+
+/* ------------------------------------------------------------------ record */
+
+int record_key_compare(struct record_key a, struct record_key b);
+void record_key_encode(struct record_key key, struct writer *w);
+__attribute__((warn_unused_result)) bool record_key_decode(struct bytes bytes,
+                                                           struct record_key *ret_key);
+struct record *record_find(const struct lease *l, struct record_key key);
+
+/* The value without a file's content, which follows it as `ret_tail`. */
+void record_encode(const struct record *record, struct writer *w, struct bytes *ret_tail);
+
+/* Hash of key and value; the content enters by its checksum alone, so that a
+ * change of metadata doesn't cost a pass over the content. */
+uint64_t record_hash(const struct record *record, uint32_t *ret_row_size);
+
+/* `record` must be filled before it is added, and is not changed by hand after
+ * it was removed: from then on the record layer owns what it is embedded in. */
+void record_added(struct lease *l, struct record *record, struct record_key key);
+void record_changed(struct lease *l, struct record *record);
+void record_removed(struct lease *l, struct record *record);
+
+/* Like added or changed, but the tables have it already. */
+void record_loaded(struct lease *l, struct record *record);
+
+/* Releases everything, at the end. */
+void record_release_all(struct lease *l);
+
+/* -------------------------------------------------------------------- node */
+
+/* Where a path leads.  `node` is NULL when only the last component is missing;
+ * for the root `parent` is NULL. */
+struct node_place {
+    struct node *parent;
+    struct node *node;
+    struct bytes name;
+};
+
+/* LEASE_OK, LEASE_BAD_PATH, or what is wrong on the way: LEASE_NO_PARENT,
+ * LEASE_NOT_A_DIRECTORY. */
+enum lease_rc node_walk(const struct lease *l, struct bytes path, struct node_place *ret_place);
+
+/* A node that is in no tree yet, without a parent, all numbers 0.  A file must
+ * be given its content, though it be empty, for the checksum. */
+struct node *node_new(struct lease *l, enum lease_kind kind, struct bytes name);
+void node_attach(struct lease *l, struct node *parent, struct node *node);
+void node_detach(struct lease *l, struct node *node);
+void node_release(struct lease *l, struct node *node);
+
+struct node *node_child(const struct node *directory, struct bytes name);
+
+/* The first child behind `after`, in order of the octets; NULL: none. */
+struct node *node_first_behind(const struct node *directory, struct bytes after);
+struct node *node_next(const struct node *node);
+
+/* Copies; takes no memory when the new content fits the old one's room. */
+void node_set_content(struct lease *l, struct node *node, struct bytes content);
+
+void node_stat(const struct node *node, struct lease_stat *ret_stat);
+void node_encode(const struct node *node, struct writer *w, struct bytes *ret_tail);
+
+/* Of a file; that of a directory, which has no content, is 0. */
+uint64_t content_checksum(struct bytes content);
+size_t room_for(size_t content_size);
+
+static inline struct node *node_of(struct record *record)
+{
+    assert(record->key.kind == RECORD_NODE);
+    return tree_entry(record, struct node, record);
+}
+
+static inline const struct node *node_of_const(const struct record *record)
+{
+    assert(record->key.kind == RECORD_NODE);
+    return tree_entry(record, const struct node, record);
+}
+
+static inline struct bytes node_name(const struct node *node)
+{
+    return bytes_of(node->name, node->name_size);
+}
+
+static inline struct bytes node_content(const struct node *node)
+{
+    return bytes_of(node->content, node->content_size);
+}
+
+static inline struct record *record_by_key(struct tree_link *link)
+{
+    return link == NULL ? NULL : tree_entry(link, struct record, by_key);
+}
+
+/* -------------------------------------------------------------------- path */
+
+bool path_component_valid(struct bytes name);
+
+/* Cuts the first component, with its slash, off what is not empty. */
+struct bytes path_next(struct bytes *rest);
+
+#endif

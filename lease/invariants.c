@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * invariants.c -- what is true of every state between two commands.  The numbers
+ * are those of docs/lease.md, so a failed assertion names the sentence it broke.
+ */
+#include "lease/internal.h"
+
+#include "paxos/base/pure.h"
+
+/* What the pass over all records adds up. */
+struct sums {
+    uint64_t digest;
+    uint64_t nodes;
+    uint64_t content_bytes;
+    uint64_t memory_bytes;
+    uint64_t dirty;
+    uint64_t dirty_bytes;
+};
+
+/* L1  Every node but the root has a directory as its parent, older than itself,
+ *     which finds it by its name; the path to it is one that may be written. */
+static void check_place(const struct lease *l, const struct node *node)
+{
+    if (node == l->root) {
+        assert(node->parent == NULL);
+        assert(node->kind == LEASE_DIRECTORY);
+        assert(node->name_size == 0);
+        return;
+    }
+    assert(node->parent != NULL);
+    assert(node->parent->kind == LEASE_DIRECTORY);
+    assert(node->parent->record.key.id < node->record.key.id);
+    assert(path_component_valid(node_name(node)));
+    assert(node_child(node->parent, node_name(node)) == node);
+
+    uint32_t depth = 0;
+    size_t path_size = 0;
+    for (const struct node *up = node; up != l->root; up = up->parent) {
+        depth++;
+        path_size += up->name_size + (up == node ? 0u : 1u);
+    }
+    assert(depth <= LEASE_DEPTH_MAX);
+    assert(path_size <= LEASE_PATH_MAX);
+}
+
+/* L2  The children of a directory stand in strict order of their octets, in a
+ *     balanced tree, and are as many as it says. */
+static void check_children(const struct node *node)
+{
+    tree_check(&node->children);
+    uint32_t count = 0;
+    const struct node *previous = NULL;
+    for (const struct node *child = node_first_behind(node, bytes_of(NULL, 0)); child != NULL;
+         child = node_next(child)) {
+        assert(child->parent == node);
+        if (previous != NULL) {
+            assert(bytes_compare(node_name(previous), node_name(child)) < 0);
+        }
+        previous = child;
+        count++;
+    }
+    assert(count == node->children_count);
+}
+
+/* L3  A file has been written at least once, and its checksum is that of its
+ *     content; a directory has neither content nor generation. */
+static void check_content(const struct node *node)
+{
+    if (node->kind == LEASE_FILE) {
+        assert(node->content_generation >= 1);
+        assert(node->content_size <= LEASE_CONTENT_MAX);
+        assert(node->checksum == content_checksum(node_content(node)));
+        assert(node->children.root == NULL);
+        assert(node->children_count == 0);
+    } else {
+        assert(node->kind == LEASE_DIRECTORY);
+        assert(node->content_generation == 0);
+        assert(node->content == NULL);
+        assert(node->content_size == 0);
+        assert(node->checksum == 0);
+        check_children(node);
+    }
+}
+
+/* L4  No number is ahead of the counter that gives it, and none is too large for
+ *     a client to read exactly. */
+static void check_numbers(const struct lease *l, const struct node *node)
+{
+    assert(node->record.key.id >= 1);
+    assert(node->record.key.id <= l->counters.instances);
+    assert(node->revision <= l->counters.revision);
+    assert(node->content_generation < LEASE_NUMBER_MAX);
+    assert(node->lock_generation < LEASE_NUMBER_MAX);
+    assert(node->acl_generation < LEASE_NUMBER_MAX);
+}
+
+/* L5, one revision for a change and none for a refusal, is asserted where it
+ * happens, in lease_apply(). */
+
+static void check_node(const struct lease *l, const struct node *node, struct sums *sums)
+{
+    check_place(l, node);
+    check_content(node);
+    check_numbers(l, node);
+    sums->nodes++;
+    sums->content_bytes += node->content_size;
+    sums->memory_bytes += sizeof *node + node->name_size + room_for(node->content_size);
+}
+
+/* L7  A record's hash is that of its key and its value, and lies in the digest. */
+static void check_record(const struct record *record, struct sums *sums)
+{
+    uint32_t row_size = 0;
+    assert(!record->dead);
+    assert(record_hash(record, &row_size) == record->hash);
+    assert(row_size == record->row_size);
+    sums->digest += record->hash;
+    if (record->dirty) {
+        sums->dirty++;
+        sums->dirty_bytes += row_size;
+    } else {
+        assert(record->stored);
+    }
+}
+
+static void check_records(const struct lease *l, struct sums *sums)
+{
+    tree_check(&l->records);
+    const struct record *previous = NULL;
+    for (struct tree_link *link = tree_first(&l->records); link != NULL;
+         link = tree_next(link)) {
+        const struct record *record = record_by_key(link);
+        if (previous != NULL) {
+            assert(record_key_compare(previous->key, record->key) < 0);
+        }
+        previous = record;
+        check_record(record, sums);
+        switch (record->key.kind) {
+        case RECORD_COUNTERS:
+            assert(record == &l->counters.record);
+            break;
+        case RECORD_NODE:
+            check_node(l, node_of_const(record), sums);
+            break;
+        }
+    }
+}
+
+/* L8  The dirty list holds each record that the tables don't have as it is, and
+ *     the dead ones of which they have a row; nothing twice. */
+static void check_dirty(const struct lease *l, struct sums *sums)
+{
+    uint64_t living = 0;
+    const struct record *previous = NULL;
+    for (const struct record *record = l->dirty_first; record != NULL;
+         record = record->dirty_next) {
+        assert(record->dirty);
+        assert(record->dirty_prev == previous);
+        previous = record;
+        if (record->dead) {
+            assert(record->stored);
+            assert(record->row_size == RECORD_KEY_SIZE);
+            sums->dirty_bytes += record->row_size;
+            sums->memory_bytes += sizeof(struct node) + node_of_const(record)->name_size;
+        } else {
+            living++;
+        }
+    }
+    assert(previous == l->dirty_last);
+    assert(living == sums->dirty);
+    assert(l->dirty_bytes == sums->dirty_bytes);
+}
+
+void lease_check(const struct lease *l)
+{
+    struct sums sums = {.memory_bytes = sizeof *l + RECORD_VALUE_MAX};
+    check_records(l, &sums);
+    check_dirty(l, &sums);
+    assert(l->digest == sums.digest);
+
+    /* L4, for the counters themselves. */
+    assert(l->counters.revision < LEASE_NUMBER_MAX);
+    assert(l->counters.instances < LEASE_NUMBER_MAX);
+    assert(l->counters.epoch < LEASE_NUMBER_MAX);
+
+    /* L6  What is counted is what there is. */
+    assert(l->counts.nodes == sums.nodes);
+    assert(l->counts.content_bytes == sums.content_bytes);
+    assert(l->counts.memory_bytes == sums.memory_bytes);
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * lease.h -- the replicated state of a cell: its files and, later, who holds
+ * what.  A function of the log alone.
+ *
+ * lease_apply() is the only door to change.  It sees no clock, no connection,
+ * no randomness and no iteration order of a hash map: same log, same state,
+ * byte for byte, on every replica.  What time brings about ("session 5f is
+ * over") reaches it as a command, proposed by the master's keeper.
+ *
+ * The state is a set of *records*: each node is one, the counters are one.  A
+ * record has a key and an encoding, and is at once the unit of the digest, of
+ * the store's tables and of a snapshot; so these three can't disagree about
+ * what the state is.
+ */
+#ifndef LEASE_LEASE_H
+#define LEASE_LEASE_H
+
+#include "lease/command.h"
+#include "lease/types.h"
+
+struct lease;
+
+/* An empty state: only the root directory.  Everything is allocated through
+ * `allocator`, which is copied. */
+struct lease *lease_new(const struct lease_allocator *allocator,
+                        const struct lease_limits *limits);
+void lease_free(struct lease *l);
+
+/* ------------------------------------------------------------------ change */
+
+/* Where in the log a command stands, and under whom. */
+struct lease_at {
+    uint64_t slot;
+    uint32_t position; /* In the batch, from 1. */
+    uint64_t epoch;    /* Of the master that first proposed the entry. */
+    uint64_t wall_ms;  /* Its clock; a label. */
+};
+
+struct lease_result {
+    enum lease_rc rc;
+    uint64_t revision;       /* Of the cell, after the command. */
+    struct lease_stat stat;  /* Of the node, after PUT and CREATE; zero else.
+                              * After CONFLICT, of the node as it is. */
+    bool created;            /* PUT made the file. */
+};
+
+/* A later master made the entry at `slot` itself: from here on, entries of
+ * epochs below `epoch` apply as nothing, so that of an old master's open slots
+ * a gapless prefix survives. */
+void lease_begin_epoch(struct lease *l, uint64_t slot, uint64_t epoch);
+
+/* Is an entry of `epoch` still in force?  If not, its commands are not applied,
+ * but lease_slot_done() is called all the same. */
+bool lease_in_force(const struct lease *l, uint64_t epoch);
+
+/* Applies one command.  It must have been checked by lease_command_decode(). */
+void lease_apply(struct lease *l, const struct lease_at *at, const struct lease_command *command,
+                 struct lease_result *ret_result);
+
+/* The whole entry of `slot`, of `commands` commands, is applied.  Slots come in
+ * order, without a gap. */
+void lease_slot_done(struct lease *l, uint64_t slot, uint32_t commands);
+
+/* ------------------------------------------------------------------- query */
+
+/* The state as it stands: how far, and at which numbers. */
+struct lease_position {
+    uint64_t slot;      /* Applied up to here. */
+    uint32_t position;  /* Commands in that slot; the index of a read is (slot, position). */
+    uint64_t revision;
+    uint64_t epoch;     /* Of the newest master whose first entry is applied. */
+};
+
+struct lease_position lease_position(const struct lease *l);
+
+/* A node, and for a file its content, borrowed until the next change. */
+enum lease_rc lease_get(const struct lease *l, struct bytes path, struct lease_stat *ret_stat,
+                        struct bytes *ret_content);
+
+struct lease_child {
+    struct bytes name; /* Borrowed until the next change. */
+    struct lease_stat stat;
+};
+
+/* Children of a directory in order of their octets, those behind `after`
+ * ("" from the start), at most `limit` (and LEASE_LIST_MAX).  `ret_more` says
+ * whether others follow. */
+enum lease_rc lease_list(const struct lease *l, struct bytes path, struct bytes after,
+                         uint32_t limit, struct lease_child *ret_children, uint32_t *ret_count,
+                         bool *ret_more);
+
+struct lease_counts {
+    uint64_t nodes;
+    uint64_t content_bytes;
+    uint64_t memory_bytes; /* Taken from the allocator and not given back. */
+};
+
+struct lease_counts lease_counts(const struct lease *l);
+
+/* Sum modulo 2^64 of each record's hash, kept up to date by every change. */
+uint64_t lease_digest(const struct lease *l);
+
+/* ----------------------------------------------------------------- records */
+
+/* A record as the store keeps it.  `value.data == NULL` deletes the key. */
+struct lease_row {
+    struct bytes key;
+    struct bytes value;
+};
+
+/* Octets that the rows changed since the last lease_rows_taken() would take. */
+uint64_t lease_rows_bytes(const struct lease *l);
+
+/* Visits each record changed since the last lease_rows_taken(), once, with its
+ * encoding of now.  The row is borrowed for the call of `visit`. */
+void lease_rows_visit(const struct lease *l,
+                      void (*visit)(void *context, const struct lease_row *row), void *context);
+void lease_rows_taken(struct lease *l);
+
+/* Visits every record, in order of the keys: a snapshot. */
+void lease_rows_all(const struct lease *l,
+                    void (*visit)(void *context, const struct lease_row *row), void *context);
+
+/* Loads one record into a state that was just made, in order of the keys.
+ * False when it is malformed or contradicts what was loaded.  lease_loaded()
+ * ends it: the rows are the state after command `position` of `slot`, and its
+ * digest was `digest`.  False when the whole makes no sense. */
+__attribute__((warn_unused_result)) bool lease_row_load(struct lease *l,
+                                                        const struct lease_row *row);
+__attribute__((warn_unused_result)) bool lease_loaded(struct lease *l, uint64_t slot,
+                                                            uint32_t position, uint64_t digest);
+
+/* One line of text about a stored row, for lockdump (lease/describe.c). */
+const char *lease_row_describe(const struct lease_row *row, char *text, size_t size);
+
+/* Asserts the invariants numbered in docs/lease.md.  O(size of the state). */
+void lease_check(const struct lease *l);
+
+#endif

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * types.h -- the vocabulary of lease/: what a node is, what can go wrong, and
+ * how much of anything there may be.  No functions.
+ */
+#ifndef LEASE_TYPES_H
+#define LEASE_TYPES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "paxos/base/bytes.h"
+
+enum {
+    LEASE_COMPONENT_MAX = 255,        /* Octets of one name in a path. */
+    LEASE_PATH_MAX = 1024,            /* Octets of a path, its /ls/<cell> not counted. */
+    LEASE_DEPTH_MAX = 64,             /* Components of a path. */
+    LEASE_CONTENT_MAX = 256 * 1024,   /* Octets of a file. */
+    LEASE_PRINCIPAL_MAX = 64,         /* Octets of a principal's name. */
+    LEASE_LIST_MAX = 1000,            /* Names in one page of a list. */
+};
+
+/* Numbers that clients see stay below this; a counter that would pass it stops
+ * the replica. */
+#define LEASE_NUMBER_MAX (UINT64_C(1) << 53)
+
+/* Limits that an operator may set; all replicas of a cell must agree, because
+ * apply decides by them.  They are constants of the cell for now. */
+struct lease_limits {
+    uint64_t nodes;          /* Files and directories, the root included. */
+    uint64_t content_bytes;  /* Octets of all contents together. */
+};
+
+#define LEASE_LIMITS_DEFAULT                                                                     \
+    ((struct lease_limits){.nodes = 4000000, .content_bytes = UINT64_C(8) << 30})
+
+enum lease_kind {
+    LEASE_FILE = 1,
+    LEASE_DIRECTORY = 2,
+};
+
+/* The answer of the state machine to a command or a query.  LEASE_OK and
+ * refusals only: a machine that can't go on stops the replica instead. */
+#define LEASE_RC_MAP(X)                                                                          \
+    X(LEASE_OK, 0, "ok")                                                                         \
+    X(LEASE_NO_NODE, 1, "there is no such node")                                                 \
+    X(LEASE_NO_PARENT, 2, "the directory that should hold it does not exist")                    \
+    X(LEASE_EXISTS, 3, "the node exists")                                                        \
+    X(LEASE_CONFLICT, 4, "the node's generation is another one")                                 \
+    X(LEASE_NOT_EMPTY, 5, "the directory is not empty")                                          \
+    X(LEASE_NOT_A_FILE, 6, "the node is a directory")                                            \
+    X(LEASE_NOT_A_DIRECTORY, 7, "the node is a file")                                            \
+    X(LEASE_STALE_INSTANCE, 8, "the node was deleted and made again")                            \
+    X(LEASE_IS_ROOT, 9, "the root can't be made or deleted")                                     \
+    X(LEASE_LIMIT, 10, "a limit of the cell is reached")                                         \
+    X(LEASE_BAD_PATH, 11, "the path is not valid")                                               \
+    X(LEASE_TOO_LARGE, 12, "the content is larger than a file may be")
+
+enum lease_rc {
+#define LEASE_RC_ENUM(name, value, text) name = (value),
+    LEASE_RC_MAP(LEASE_RC_ENUM)
+#undef LEASE_RC_ENUM
+};
+
+/* What is known of a node without its content. */
+struct lease_stat {
+    enum lease_kind kind;
+    uint64_t instance;           /* Of all nodes that ever bore this name, which one. */
+    uint64_t content_generation; /* Grows with each write of the content; from 1. */
+    uint64_t lock_generation;    /* Grows when the lock goes from free to held; from 0. */
+    uint64_t acl_generation;     /* Grows with each write of the ACL names; from 0. */
+    uint64_t checksum;           /* Of the content. */
+    uint64_t revision;           /* That last changed content or ACLs. */
+    uint64_t modified_wall_ms;   /* A label: the proposer's wall clock at that change. */
+    uint64_t size;               /* Octets of content. */
+    uint64_t children;           /* Of a directory. */
+};
+
+/* Memory that lease/ may use.  `allocate` returns NULL only when the replica
+ * must stop; lease/ then calls `exhausted`, which does not return. */
+struct lease_allocator {
+    void *(*allocate)(void *context, size_t size);
+    void (*release)(void *context, void *memory, size_t size);
+    void (*exhausted)(void *context) __attribute__((noreturn));
+    void *context;
+};
+
+#endif

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Commands as log bytes: there and back, and nothing else gets through.
+ */
+#include "tests/unit/test_lease_support.h"
+
+#include "paxos/base/rng.h"
+
+enum { SAMPLES = 7 };
+
+static struct lease_command sample(size_t i)
+{
+    struct lease_command samples[SAMPLES] = {
+        put("a/b", "content"),
+        put_if("", "", 0, LEASE_ANY),
+        put_if("x", "y", 7, 9),
+        create("d", LEASE_DIRECTORY, ""),
+        create("d/f", LEASE_FILE, "12345"),
+        delete_any("a/b"),
+        delete_if("a", 3, UINT64_C(1) << 40),
+    };
+    samples[2].session = UINT64_C(0x5f5f5f5f5f5f5f5f);
+    samples[2].request = 12;
+    samples[4].principal = text("alice");
+    return samples[i];
+}
+
+static void assert_same(const struct lease_command *a, const struct lease_command *b)
+{
+    assert_int_equal(a->type, b->type);
+    assert_int_equal(a->session, b->session);
+    assert_int_equal(a->request, b->request);
+    assert_true(bytes_equal(a->principal, b->principal));
+    assert_true(bytes_equal(a->path, b->path));
+    assert_true(bytes_equal(a->content, b->content));
+    if (a->type == LEASE_CMD_CREATE) {
+        assert_int_equal(a->kind, b->kind);
+    }
+    assert_int_equal(a->if_generation, b->if_generation);
+    assert_int_equal(a->if_instance, b->if_instance);
+}
+
+/* What decodes must encode to the octets that it was decoded from. */
+static void assert_canonical(const struct lease_command *command, struct bytes encoded)
+{
+    uint8_t again[512];
+    struct writer w = writer_over(again, sizeof again);
+    assert_int_equal(lease_command_size(command), encoded.size);
+    lease_command_encode(command, &w);
+    assert_false(w.failed);
+    assert_true(bytes_equal(bytes_of(again, w.size), encoded));
+}
+
+static size_t encode(size_t i, uint8_t *space, size_t size)
+{
+    const struct lease_command command = sample(i);
+    struct writer w = writer_over(space, size);
+    lease_command_encode(&command, &w);
+    assert_false(w.failed);
+    assert_int_equal(w.size, lease_command_size(&command));
+    return w.size;
+}
+
+static void test_round_trip(void **state)
+{
+    (void)state;
+    uint8_t space[512];
+    for (size_t i = 0; i < SAMPLES; i++) {
+        const size_t size = encode(i, space, sizeof space);
+        struct reader r = reader_over(bytes_of(space, size));
+        struct lease_command decoded;
+        assert_true(lease_command_decode(&r, &decoded));
+        assert_true(read_done(&r));
+        const struct lease_command original = sample(i);
+        assert_same(&original, &decoded);
+        assert_canonical(&decoded, bytes_of(space, size));
+    }
+}
+
+static void test_batch(void **state)
+{
+    (void)state;
+    uint8_t space[2048];
+    size_t size = 0;
+    for (size_t i = 0; i < SAMPLES; i++) {
+        size += encode(i, space + size, sizeof space - size);
+    }
+    struct reader r = reader_over(bytes_of(space, size));
+    size_t count = 0;
+    while (read_left(&r) > 0) {
+        struct lease_command decoded;
+        assert_true(lease_command_decode(&r, &decoded));
+        const struct lease_command original = sample(count++);
+        assert_same(&original, &decoded);
+    }
+    assert_int_equal(count, SAMPLES);
+}
+
+static bool decodes(const uint8_t *data, size_t size)
+{
+    /* A copy of exactly this size: a read too far is then seen. */
+    uint8_t *copy = malloc(size == 0 ? 1 : size);
+    assert_non_null(copy);
+    memcpy(copy, data, size);
+    struct reader r = reader_over(bytes_of(copy, size));
+    struct lease_command decoded;
+    const bool ok = lease_command_decode(&r, &decoded);
+    if (ok) {
+        assert_canonical(&decoded, bytes_of(copy, r.at));
+    }
+    free(copy);
+    return ok;
+}
+
+static void test_every_truncation(void **state)
+{
+    (void)state;
+    uint8_t space[512];
+    for (size_t i = 0; i < SAMPLES; i++) {
+        const size_t size = encode(i, space, sizeof space);
+        for (size_t cut = 0; cut < size; cut++) {
+            assert_false(decodes(space, cut));
+            /* Cut off, with a length that says so. */
+            if (cut >= LEASE_COMMAND_HEAD) {
+                uint8_t mended[512];
+                memcpy(mended, space, cut);
+                struct writer w = writer_over(mended, LEASE_COMMAND_HEAD);
+                write_u32(&w, (uint32_t)(cut - LEASE_COMMAND_HEAD));
+                assert_false(decodes(mended, cut));
+            }
+        }
+    }
+}
+
+static void test_every_octet(void **state)
+{
+    (void)state;
+    uint8_t space[512];
+    size_t refused = 0;
+    for (size_t i = 0; i < SAMPLES; i++) {
+        const size_t size = encode(i, space, sizeof space);
+        for (size_t at = 0; at < size; at++) {
+            const uint8_t was = space[at];
+            for (unsigned value = 0; value < 256; value++) {
+                space[at] = (uint8_t)value;
+                refused += !decodes(space, size);
+            }
+            space[at] = was;
+        }
+        assert_true(decodes(space, size));
+    }
+    assert_true(refused > 0);
+}
+
+static void test_trailing_octet(void **state)
+{
+    (void)state;
+    uint8_t space[512];
+    for (size_t i = 0; i < SAMPLES; i++) {
+        const size_t size = encode(i, space, sizeof space - 1);
+        space[size] = 0;
+        struct writer w = writer_over(space, LEASE_COMMAND_HEAD);
+        write_u32(&w, (uint32_t)(size + 1 - LEASE_COMMAND_HEAD));
+        assert_false(decodes(space, size + 1));
+    }
+}
+
+static void test_refused_forms(void **state)
+{
+    (void)state;
+    uint8_t space[512];
+    const size_t size = encode(4, space, sizeof space);
+    enum { VERSION = 4, TYPE = 5, PRINCIPAL = 22, KIND = 23 + 5 + 4 + 3 };
+    static const struct {
+        size_t at;
+        uint8_t value;
+    } wrong[] = {{VERSION, 0},    {VERSION, 2}, {TYPE, 0}, {TYPE, 4},
+                 {PRINCIPAL, 65}, {KIND, 0},    {KIND, 3}};
+    assert_int_equal(space[KIND], LEASE_FILE);
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        const uint8_t was = space[wrong[i].at];
+        space[wrong[i].at] = wrong[i].value;
+        assert_false(decodes(space, size));
+        space[wrong[i].at] = was;
+    }
+    assert_true(decodes(space, size));
+}
+
+/* Well-formed in all else, so that the limit alone can refuse it. */
+static void test_principal_limit(void **state)
+{
+    (void)state;
+    for (size_t size = LEASE_PRINCIPAL_MAX; size <= LEASE_PRINCIPAL_MAX + 1; size++) {
+        uint8_t space[512], principal[LEASE_PRINCIPAL_MAX + 1] = {0};
+        struct writer w = writer_over(space, sizeof space);
+        write_u32(&w, (uint32_t)(1 + 1 + 8 + 8 + 1 + size + 4 + 1 + 8 + 8));
+        write_u8(&w, LEASE_COMMAND_VERSION);
+        write_u8(&w, LEASE_CMD_DELETE);
+        write_u64(&w, 0);
+        write_u64(&w, 0);
+        write_u8(&w, (uint8_t)size);
+        write_raw(&w, principal, size);
+        write_bytes(&w, text("a"));
+        write_u64(&w, LEASE_ANY);
+        write_u64(&w, LEASE_ANY);
+        assert_int_equal(decodes(space, w.size), size <= LEASE_PRINCIPAL_MAX);
+    }
+}
+
+static void test_noise(void **state)
+{
+    (void)state;
+    struct rng rng = {.state = 3};
+    uint8_t space[512];
+    for (int round = 0; round < 20000; round++) {
+        size_t size = encode(rng_below(&rng, SAMPLES), space, sizeof space);
+        for (uint64_t flips = rng_between(&rng, 1, 6); flips > 0; flips--) {
+            space[rng_below(&rng, size)] = (uint8_t)rng_next(&rng);
+        }
+        decodes(space, size);
+        size = rng_below(&rng, 64);
+        for (size_t i = 0; i < size; i++) {
+            space[i] = (uint8_t)(rng_next(&rng) % 8);
+        }
+        decodes(space, size);
+    }
+}
+
+static void test_describe(void **state)
+{
+    (void)state;
+    char line[256];
+    struct lease_command command = sample(2);
+    assert_string_equal(lease_command_describe(&command, line, sizeof line),
+                        "put \"x\" 1 octets if generation 7 if instance 9"
+                        " session 5f5f5f5f5f5f5f5f request 12");
+    command = sample(3);
+    assert_string_equal(lease_command_describe(&command, line, sizeof line),
+                        "create directory \"d\"");
+    command = delete_any("a\x1b\"");
+    assert_string_equal(lease_command_describe(&command, line, sizeof line),
+                        "delete \"a\\x1b\\x22\"");
+    for (size_t size = 1; size < sizeof line; size++) {
+        char *exact = malloc(size);
+        assert_non_null(exact);
+        assert_true(strlen(lease_command_describe(&command, exact, size)) < size);
+        free(exact);
+    }
+    assert_string_equal(lease_rc_text(LEASE_NOT_EMPTY), "the directory is not empty");
+    assert_string_equal(lease_rc_text((enum lease_rc)99), "unknown");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_round_trip),       cmocka_unit_test(test_batch),
+        cmocka_unit_test(test_every_truncation), cmocka_unit_test(test_every_octet),
+        cmocka_unit_test(test_trailing_octet),   cmocka_unit_test(test_refused_forms),
+        cmocka_unit_test(test_principal_limit),  cmocka_unit_test(test_noise),
+        cmocka_unit_test(test_describe),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,514 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Rows: what changed and only that, once each; and loading, which trusts none.
+ */
+#include "tests/unit/test_lease_support.h"
+
+#include "paxos/base/rng.h"
+
+enum { ROWS_MAX = 80, ROW_MAX = 512 };
+
+/* Copies of rows in the order of their visit. */
+struct rows {
+    size_t count;
+    struct copied_row {
+        uint8_t key[64];
+        size_t key_size;
+        uint8_t value[ROW_MAX];
+        size_t value_size;
+        bool deleted;
+    } row[ROWS_MAX];
+};
+
+static void copy_row(void *context, const struct lease_row *row)
+{
+    struct rows *rows = context;
+    assert_true(rows->count < ROWS_MAX);
+    struct copied_row *copy = &rows->row[rows->count++];
+    assert_true(row->key.size <= sizeof copy->key && row->value.size <= ROW_MAX);
+    memcpy(copy->key, row->key.data, row->key.size);
+    copy->key_size = row->key.size;
+    copy->deleted = row->value.data == NULL;
+    copy->value_size = row->value.size;
+    if (!copy->deleted) {
+        memcpy(copy->value, row->value.data, row->value.size);
+    }
+}
+
+static struct lease_row row_of(const struct copied_row *copy)
+{
+    return (struct lease_row){
+        .key = bytes_of(copy->key, copy->key_size),
+        .value = bytes_of(copy->deleted ? NULL : copy->value, copy->value_size)};
+}
+
+static struct rows all_rows(const struct lease *l)
+{
+    struct rows rows = {0};
+    lease_rows_all(l, copy_row, &rows);
+    return rows;
+}
+
+static struct rows changed_rows(const struct lease *l)
+{
+    struct rows rows = {0};
+    lease_rows_visit(l, copy_row, &rows);
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < rows.count; i++) {
+        bytes += rows.row[i].key_size + rows.row[i].value_size;
+    }
+    assert_int_equal(lease_rows_bytes(l), bytes);
+    return rows;
+}
+
+static bool load(struct lease *l, const struct rows *rows)
+{
+    for (size_t i = 0; i < rows->count; i++) {
+        const struct lease_row row = row_of(&rows->row[i]);
+        if (!lease_row_load(l, &row)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static struct lease *sample(struct heap *heap)
+{
+    *heap = heap_new();
+    struct lease *l = state_new(heap, LEASE_LIMITS_DEFAULT);
+    lease_begin_epoch(l, 1, 65537);
+    lease_slot_done(l, 1, 0);
+    must(l, create("d", LEASE_DIRECTORY, ""));
+    must(l, put("d/f", "content"));
+    must(l, put("d/g", ""));
+    must(l, create("d/e", LEASE_DIRECTORY, ""));
+    must(l, put("d/e/h", "x"));
+    must(l, put("z", "y"));
+    must(l, delete_any("d/g"));
+    return l;
+}
+
+static void test_changed_once(void **state)
+{
+    (void)state;
+    struct heap heap;
+    struct lease *l = sample(&heap);
+    assert_int_equal(changed_rows(l).count, 7); /* Counters, root, d, f, e, h, z. */
+    lease_rows_taken(l);
+    assert_int_equal(changed_rows(l).count, 0);
+
+    for (int i = 0; i < 10; i++) {
+        must(l, put("d/f", i % 2 == 0 ? "longer than before" : ""));
+    }
+    assert_int_equal(apply(l, put("n/n", "x")).rc, LEASE_NO_PARENT);
+    assert_int_equal(changed_rows(l).count, 2);
+    lease_check(l);
+    lease_free(l);
+    assert_int_equal(heap.used, 0);
+}
+
+static void test_deletions(void **state)
+{
+    (void)state;
+    struct heap heap;
+    struct lease *l = sample(&heap);
+    lease_rows_taken(l);
+
+    /* What the tables never had leaves no trace. */
+    must(l, put("short", "lived"));
+    must(l, delete_any("short"));
+    assert_int_equal(changed_rows(l).count, 1);
+
+    /* What they have is deleted, once, and a new instance is another key. */
+    must(l, put("z", "changed"));
+    must(l, delete_any("z"));
+    must(l, put("z", "again"));
+    lease_check(l);
+    const struct rows rows = changed_rows(l);
+    assert_int_equal(rows.count, 3);
+    size_t deleted = 0;
+    for (size_t i = 0; i < rows.count; i++) {
+        deleted += rows.row[i].deleted;
+    }
+    assert_int_equal(deleted, 1);
+    lease_rows_taken(l);
+    assert_int_equal(changed_rows(l).count, 0);
+    lease_check(l);
+
+    must(l, delete_any("z"));
+    lease_check(l);
+    lease_free(l); /* With a dead record waiting. */
+    assert_int_equal(heap.used, 0);
+}
+
+static void test_all_in_order(void **state)
+{
+    (void)state;
+    struct heap heap;
+    struct lease *l = sample(&heap);
+    const struct rows rows = all_rows(l);
+    assert_int_equal(rows.count, 7);
+    for (size_t i = 1; i < rows.count; i++) {
+        assert_true(bytes_compare(row_of(&rows.row[i - 1]).key, row_of(&rows.row[i]).key) < 0);
+    }
+    lease_free(l);
+}
+
+static void test_load(void **state)
+{
+    (void)state;
+    struct heap heap;
+    struct lease *l = sample(&heap);
+    const struct rows rows = all_rows(l);
+
+    struct heap heap_copy = heap_new();
+    struct lease *copy = state_new(&heap_copy, LEASE_LIMITS_DEFAULT);
+    assert_true(load(copy, &rows));
+    assert_true(lease_loaded(copy, 8, 3, lease_digest(l)));
+    lease_check(copy);
+    assert_int_equal(changed_rows(copy).count, 0);
+    assert_int_equal(lease_position(copy).slot, 8);
+    assert_int_equal(lease_position(copy).position, 3);
+    assert_int_equal(lease_position(copy).epoch, 65537);
+    assert_int_equal(lease_position(copy).revision, lease_position(l).revision);
+    assert_int_equal(lease_counts(copy).nodes, lease_counts(l).nodes);
+
+    /* Both go on alike. */
+    const struct lease_result a = must(l, put("d/n", "1"));
+    const struct lease_result b = must(copy, put("d/n", "1"));
+    assert_memory_equal(&a.stat.instance, &b.stat.instance, sizeof a.stat.instance);
+    assert_true(lease_digest(l) == lease_digest(copy));
+    lease_check(copy);
+    lease_free(copy);
+    lease_free(l);
+    assert_int_equal(heap_copy.used, 0);
+}
+
+static void test_loaded_contradictions(void **state)
+{
+    (void)state;
+    struct heap heap;
+    struct lease *l = sample(&heap);
+    const struct rows rows = all_rows(l);
+    const uint64_t digest = lease_digest(l);
+    lease_free(l);
+
+    const struct {
+        const char *name;
+        size_t rows;
+        uint64_t slot;
+        uint64_t digest;
+        bool ok;
+    } cases[] = {
+        {"the whole", rows.count, 8, digest, true},
+        {"another digest", rows.count, 8, digest + 1, false},
+        {"a row less", rows.count - 1, 8, digest, false},
+        {"rows at slot 0", rows.count, 0, digest, false},
+        {"no row at a slot", 0, 8, 0, false},
+        {"counters alone", 1, 8, digest, false},
+        {"nothing at slot 0", 0, 0, 0, true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct rows some = rows;
+        some.count = cases[i].rows;
+        struct lease *copy = state_new(&heap, LEASE_LIMITS_DEFAULT);
+        assert_true(load(copy, &some));
+        if (lease_loaded(copy, cases[i].slot, 0, cases[i].digest) != cases[i].ok) {
+            fail_msg("%s", cases[i].name);
+        }
+        lease_check(copy);
+        lease_free(copy);
+    }
+    assert_int_equal(heap.used, 0);
+}
+
+/* Each row left out, repeated, or before its predecessor: refused, or found by
+ * the digest. */
+static void test_order(void **state)
+{
+    (void)state;
+    struct heap heap;
+    struct lease *l = sample(&heap);
+    const struct rows rows = all_rows(l);
+    const uint64_t digest = lease_digest(l);
+    lease_free(l);
+
+    for (size_t i = 0; i < rows.count; i++) {
+        for (int how = 0; how < 3; how++) {
+            struct rows some = rows;
+            if (how == 0) {
+                memmove(&some.row[i], &some.row[i + 1],
+                        (rows.count - i - 1) * sizeof *some.row);
+                some.count--;
+            } else if (how == 1) {
+                memmove(&some.row[i + 1], &some.row[i], (rows.count - i) * sizeof *some.row);
+                some.count++;
+            } else if (i + 1 < rows.count) {
+                some.row[i] = rows.row[i + 1];
+                some.row[i + 1] = rows.row[i];
+            } else {
+                continue;
+            }
+            struct lease *copy = state_new(&heap, LEASE_LIMITS_DEFAULT);
+            const bool loaded = load(copy, &some);
+            assert_false(loaded && lease_loaded(copy, 8, 0, digest));
+            lease_free(copy);
+        }
+    }
+    assert_int_equal(heap.used, 0);
+}
+
+/* Any octet of any row changed: refused, or found by the digest; never an
+ * access out of bounds, and what did load is a sound state. */
+static void test_damage(void **state)
+{
+    (void)state;
+    struct heap heap;
+    struct lease *l = sample(&heap);
+    const struct rows rows = all_rows(l);
+    const uint64_t digest = lease_digest(l);
+    lease_free(l);
+
+    struct rng rng = {.state = 5};
+    size_t sound = 0;
+    for (size_t i = 0; i < rows.count; i++) {
+        const size_t size = rows.row[i].key_size + rows.row[i].value_size;
+        for (size_t at = 0; at < size; at++) {
+            struct rows some = rows;
+            struct copied_row *row = &some.row[i];
+            uint8_t *octet =
+                at < row->key_size ? &row->key[at] : &row->value[at - row->key_size];
+            *octet ^= (uint8_t)(1u << rng_below(&rng, 8));
+            struct lease *copy = state_new(&heap, LEASE_LIMITS_DEFAULT);
+            if (load(copy, &some)) {
+                assert_false(lease_loaded(copy, 8, 0, digest));
+                lease_check(copy);
+                sound++;
+            }
+            lease_free(copy);
+        }
+    }
+    assert_true(sound > 0); /* Otherwise the digest was not tried. */
+    assert_int_equal(heap.used, 0);
+}
+
+static void test_truncation(void **state)
+{
+    (void)state;
+    struct heap heap;
+    struct lease *l = sample(&heap);
+    const struct rows rows = all_rows(l);
+    lease_free(l);
+    for (size_t i = 0; i < rows.count; i++) {
+        for (size_t cut = 0; cut < rows.row[i].value_size; cut++) {
+            struct rows some = rows;
+            some.row[i].value_size = cut;
+            struct lease *copy = state_new(&heap, LEASE_LIMITS_DEFAULT);
+            assert_false(load(copy, &some));
+            lease_free(copy);
+        }
+        for (size_t cut = 0; cut < rows.row[i].key_size; cut++) {
+            struct rows some = rows;
+            some.row[i].key_size = cut;
+            struct lease *copy = state_new(&heap, LEASE_LIMITS_DEFAULT);
+            assert_false(load(copy, &some));
+            lease_free(copy);
+        }
+    }
+    assert_int_equal(heap.used, 0);
+}
+
+/* A node's row, put together by hand. */
+struct hand_row {
+    const char *name; /* Of the case. */
+    uint64_t id, sub, parent;
+    const char *component;
+    uint8_t version, kind;
+    uint64_t generation, revision, checksum_error;
+    const char *content;
+    bool ok;
+};
+
+static struct copied_row build(const struct hand_row *h)
+{
+    struct copied_row row = {0};
+    struct writer key = writer_over(row.key, sizeof row.key);
+    write_u8(&key, 2);
+    write_u64(&key, h->id);
+    write_u64(&key, h->sub);
+    row.key_size = key.size;
+
+    struct heap heap = heap_new();
+    struct lease *l = state_new(&heap, LEASE_LIMITS_DEFAULT);
+    const uint64_t checksum =
+        h->kind == LEASE_FILE ? must(l, put("f", h->content)).stat.checksum : 0;
+    lease_free(l);
+
+    struct writer value = writer_over(row.value, sizeof row.value);
+    write_u8(&value, h->version);
+    write_u64(&value, h->parent);
+    write_u8(&value, (uint8_t)strlen(h->component));
+    write_raw(&value, h->component, strlen(h->component));
+    write_u8(&value, h->kind);
+    write_u64(&value, h->generation);
+    write_u64(&value, 0);
+    write_u64(&value, 0);
+    write_u64(&value, h->revision);
+    write_u64(&value, 0);
+    write_u64(&value, checksum + h->checksum_error);
+    write_bytes(&value, text(h->content));
+    row.value_size = value.size;
+    return row;
+}
+
+static void test_refused_nodes(void **state)
+{
+    (void)state;
+    static const struct hand_row cases[] = {
+        {"a file", 8, 0, 1, "n", 1, 1, 1, 7, 0, "x", true},
+        {"a file deeper", 8, 0, 5, "n", 1, 1, 1, 7, 0, "x", true},
+        {"a directory", 8, 0, 1, "n", 1, 2, 0, 7, 0, "", true},
+        {"a sub key", 8, 1, 1, "n", 1, 1, 1, 7, 0, "x", false},
+        {"unknown version", 8, 0, 1, "n", 2, 1, 1, 7, 0, "x", false},
+        {"unknown kind", 8, 0, 1, "n", 1, 3, 1, 7, 0, "x", false},
+        {"no parent", 8, 0, 4, "n", 1, 1, 1, 7, 0, "x", false},
+        {"parent 0", 8, 0, 0, "n", 1, 1, 1, 7, 0, "x", false},
+        {"itself as parent", 8, 0, 8, "n", 1, 1, 1, 7, 0, "x", false},
+        {"a file as parent", 8, 0, 3, "n", 1, 1, 1, 7, 0, "x", false},
+        {"name taken", 8, 0, 1, "z", 1, 1, 1, 7, 0, "x", false},
+        {"bad name", 8, 0, 1, "a/b", 1, 1, 1, 7, 0, "x", false},
+        {"no name", 8, 0, 1, "", 1, 1, 1, 7, 0, "x", false},
+        {"instance not yet given", 9, 0, 1, "n", 1, 1, 1, 7, 0, "x", false},
+        {"revision not yet given", 8, 0, 1, "n", 1, 1, 1, 10, 0, "x", false},
+        {"a file never written", 8, 0, 1, "n", 1, 1, 0, 7, 0, "x", false},
+        {"generation too large", 8, 0, 1, "n", 1, 1, UINT64_C(1) << 53, 7, 0, "x", false},
+        {"wrong checksum", 8, 0, 1, "n", 1, 1, 1, 7, 1, "x", false},
+        {"directory with generation", 8, 0, 1, "n", 1, 2, 1, 7, 0, "", false},
+        {"directory with content", 8, 0, 1, "n", 1, 2, 0, 7, 0, "x", false},
+        {"directory with checksum", 8, 0, 1, "n", 1, 2, 0, 7, 1, "", false},
+    };
+    struct heap heap;
+    struct lease *l = sample(&heap);
+    must(l, put("n", "")); /* Instance 8 is given, */
+    must(l, delete_any("n"));
+    const struct rows rows = all_rows(l); /* and not there. */
+    lease_free(l);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct rows some = rows;
+        some.row[some.count++] = build(&cases[i]);
+        struct lease *copy = state_new(&heap, LEASE_LIMITS_DEFAULT);
+        if (load(copy, &some) != cases[i].ok) {
+            fail_msg("%s", cases[i].name);
+        }
+        lease_check(copy);
+        lease_free(copy);
+    }
+    assert_int_equal(heap.used, 0);
+}
+
+/* One more level, or a longer name, than a path may have. */
+static void load_below(size_t levels, size_t component_size, size_t last_size, bool ok)
+{
+    struct heap heap = heap_new();
+    struct lease *l = state_new(&heap, LEASE_LIMITS_DEFAULT);
+    char path[LEASE_PATH_MAX + 1] = "";
+    char component[LEASE_COMPONENT_MAX + 1] = "";
+    memset(component, 'd', component_size);
+    for (size_t i = 0; i < levels; i++) {
+        strcat(path, i == 0 ? "" : "/");
+        strcat(path, component);
+        must(l, create(path, LEASE_DIRECTORY, ""));
+    }
+    must(l, put("n", "")); /* Gives the instance that the last row has. */
+    must(l, delete_any("n"));
+    struct rows rows = all_rows(l);
+    lease_free(l);
+
+    memset(component, 'd', sizeof component);
+    component[last_size] = '\0';
+    rows.row[rows.count++] = build(&(struct hand_row){.id = levels + 2,
+                                                      .parent = levels + 1,
+                                                      .component = component,
+                                                      .version = 1,
+                                                      .kind = LEASE_FILE,
+                                                      .generation = 1,
+                                                      .content = ""});
+    struct lease *copy = state_new(&heap, LEASE_LIMITS_DEFAULT);
+    assert_int_equal(load(copy, &rows), ok);
+    lease_check(copy);
+    lease_free(copy);
+    assert_int_equal(heap.used, 0);
+}
+
+static void test_deep_rows(void **state)
+{
+    (void)state;
+    load_below(LEASE_DEPTH_MAX - 1, 1, 1, true);
+    load_below(LEASE_DEPTH_MAX, 1, 1, false);
+    load_below(4, 204, LEASE_PATH_MAX - 4 * 205, true);
+    load_below(4, 204, LEASE_PATH_MAX - 4 * 205 + 1, false);
+}
+
+/* Limits that were lowered since refuse growth, not what shrinks. */
+static void test_lowered_limits(void **state)
+{
+    (void)state;
+    struct heap heap;
+    struct lease *l = sample(&heap);
+    const struct rows rows = all_rows(l);
+    const uint64_t digest = lease_digest(l);
+    lease_free(l);
+
+    l = state_new(&heap, (struct lease_limits){.nodes = 2, .content_bytes = 3});
+    assert_true(load(l, &rows));
+    assert_true(lease_loaded(l, 8, 1, digest));
+    assert_int_equal(apply(l, put("d/f", "contents")).rc, LEASE_LIMIT);
+    assert_int_equal(apply(l, put("n", "")).rc, LEASE_LIMIT);
+    must(l, put("d/f", "CONTENT"));
+    must(l, put("d/f", "conten"));
+    must(l, delete_any("z"));
+    lease_check(l);
+    lease_free(l);
+}
+
+static void test_describe(void **state)
+{
+    (void)state;
+    struct heap heap;
+    struct lease *l = sample(&heap);
+    struct rows rows = all_rows(l);
+    char line[256];
+    struct lease_row row = row_of(&rows.row[0]);
+    assert_string_equal(lease_row_describe(&row, line, sizeof line),
+                        "counters revision 7 instances 7 epoch 65537");
+    row = row_of(&rows.row[3]);
+    const char *shown = "file 3 in 2 \"f\" revision 2 wall 1002 generation 1 checksum ";
+    assert_memory_equal(lease_row_describe(&row, line, sizeof line), shown, strlen(shown));
+    row.value.size--;
+    assert_non_null(strstr(lease_row_describe(&row, line, sizeof line), "(malformed)"));
+    row.value.data = NULL;
+    assert_string_equal(lease_row_describe(&row, line, sizeof line), "delete kind 2 id 3");
+    row.key.size--;
+    assert_string_equal(lease_row_describe(&row, line, sizeof line),
+                        "unknown key of 16 octets");
+    lease_free(l);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_changed_once),
+        cmocka_unit_test(test_deletions),
+        cmocka_unit_test(test_all_in_order),
+        cmocka_unit_test(test_load),
+        cmocka_unit_test(test_loaded_contradictions),
+        cmocka_unit_test(test_order),
+        cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_truncation),
+        cmocka_unit_test(test_refused_nodes),
+        cmocka_unit_test(test_deep_rows),
+        cmocka_unit_test(test_lowered_limits),
+        cmocka_unit_test(test_describe),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
