@@ -56,6 +56,9 @@ static enum paxos_drop may_promise(const struct paxos *p, const struct paxos_mes
 /* Nobody's promise moves, so a replica that can't win disturbs nobody. */
 enum paxos_drop on_prevote(struct paxos *p, const struct paxos_message *m)
 {
+    if (m->ballot.id != m->from) {
+        return PAXOS_DROP_MALFORMED;
+    }
     enum paxos_drop drop = may_promise(p, m);
     if (drop == PAXOS_DROP_NONE && !ballot_below(p->hard.promised, m->ballot)) {
         drop = PAXOS_DROP_OLD_BALLOT;
@@ -82,7 +85,7 @@ static void raise_promise(struct paxos *p, struct paxos_ballot ballot)
     mark_hard(p);
     if (p->role != PAXOS_FOLLOWER) {
         if (p->role == PAXOS_MASTER) {
-            step_down(p, DOWN_OUTBID);
+            step_down(p, PAXOS_DOWN_OUTBID);
         } else {
             become_follower(p);
         }
@@ -91,6 +94,9 @@ static void raise_promise(struct paxos *p, struct paxos_ballot ballot)
 
 enum paxos_drop on_prepare(struct paxos *p, const struct paxos_message *m)
 {
+    if (m->ballot.id != m->from) {
+        return PAXOS_DROP_MALFORMED;
+    }
     if (ballot_below(m->ballot, p->hard.promised)) {
         reject(p, m);
         return PAXOS_DROP_OLD_BALLOT;

@@ -166,6 +166,36 @@ const char *paxos_describe_message(const struct paxos_message *m, char *text, si
     return text;
 }
 
+const char *paxos_describe_down(enum paxos_down reason)
+{
+    switch (reason) {
+#define CASE(name, value, text)                                                                  \
+    case name:                                                                                   \
+        return text;
+        PAXOS_DOWN_MAP(CASE)
+#undef CASE
+    }
+    return "?";
+}
+
+/* Writes what the placeholder at `from` stands for; returns what is behind it. */
+static const char *put_placeholder(struct text *text, const struct paxos_note *note,
+                                   const char *from)
+{
+    const uint64_t number = from[1] == 'a' ? note->a : note->b;
+    if (from[2] == '}') {
+        put(text, "%" PRIu64, number);
+    } else if (from[3] == 'i') {
+        put(text, "%016" PRIx64, number);
+    } else {
+        put(text, "%s", paxos_describe_down((enum paxos_down)number));
+    }
+    while (*from != '}') {
+        from++;
+    }
+    return from + 1;
+}
+
 const char *paxos_describe_note(const struct paxos_note *note, char *text, size_t size)
 {
     static const char *const texts[] = {
@@ -174,7 +204,14 @@ const char *paxos_describe_note(const struct paxos_note *note, char *text, size_
 #undef TEXT
     };
     struct text t = {text, size};
-    put(&t, "%s a=%" PRIu64 " b=%016" PRIx64, note->kind < PAXOS_NOTES ? texts[note->kind] : "?",
-        note->a, note->b);
+    const char *from = note->kind < PAXOS_NOTES ? texts[note->kind] : "?";
+    put(&t, "%s", ""); /* Terminates it, whatever comes. */
+    while (*from != 0) {
+        if (*from == '{') {
+            from = put_placeholder(&t, note, from);
+        } else {
+            put(&t, "%c", *from++);
+        }
+    }
     return text;
 }

@@ -16,6 +16,7 @@ const char *paxos_describe_entry(const struct paxos_entry *entry, char *text, si
 const char *paxos_describe_note(const struct paxos_note *note, char *text, size_t size);
 const char *paxos_describe_rc(enum paxos_rc rc);
 const char *paxos_describe_drop(enum paxos_drop drop);
+const char *paxos_describe_down(enum paxos_down reason);
 const char *paxos_describe_role(enum paxos_role role);
 const char *paxos_describe_kind(enum paxos_kind kind);
 const char *paxos_describe_message_type(enum paxos_message_type type);

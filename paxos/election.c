@@ -116,6 +116,7 @@ static void start_prepare(struct paxos *p)
     note(p, PAXOS_NOTE_PREPARING, p->ballot.round, 0);
     for (uint32_t i = 0; i < PAXOS_MEMBERS_MAX; i++) {
         p->peer[i].parts = 0;
+        p->peer[i].parts_from = 0;
         p->peer[i].promised = false;
     }
     ask_to_prepare(p);
@@ -217,7 +218,12 @@ enum paxos_drop on_promise(struct paxos *p, const struct paxos_message *m)
             return PAXOS_DROP_NO_ROOM;
         }
     }
-    /* "A promise in parts counts with its last part." */
+    /* A promise in parts counts with its last part.  Parts of another answer, from
+     * before we learnt more and asked again, are cut at other slots. */
+    if (peer->parts_from != m->slot) {
+        peer->parts_from = m->slot;
+        peer->parts = 0;
+    }
     peer->parts |= UINT64_C(1) << m->part;
     const uint64_t all =
         m->parts == PAXOS_PARTS_MAX ? UINT64_MAX : (UINT64_C(1) << m->parts) - 1;
@@ -244,7 +250,7 @@ enum paxos_drop on_reject(struct paxos *p, const struct paxos_message *m)
     case PAXOS_MASTER:
         /* "A master whose member rejects its ballot takes a higher one." */
         if (outbid) {
-            step_down(p, DOWN_OUTBID);
+            step_down(p, PAXOS_DOWN_OUTBID);
             if (!p->retiring && !disk_is_silent(p)) {
                 start_prevote(p);
             }

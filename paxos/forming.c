@@ -12,8 +12,8 @@
 #include "paxos/internal.h"
 
 #include "paxos/base/hash.h"
-#include "paxos/base/pure.h"
 #include "paxos/codec.h"
+#include "paxos/base/pure.h"
 
 static uint32_t pinned_count(const struct paxos *p)
 {
@@ -33,9 +33,10 @@ static void leave_when_pinned(struct paxos *p)
     }
 }
 
-static void send_found(struct paxos *p, uint32_t peer)
+static void send_found(struct paxos *p, uint32_t peer, uint64_t to_identity)
 {
     struct paxos_message m = message_to(p, peer, PAXOS_MSG_FOUND);
+    m.to_identity = to_identity;
     m.members = &p->hard.members;
     send_at_once(p, &m);
 }
@@ -49,7 +50,7 @@ void forming_tick(struct paxos *p)
     p->found_at_ms = p->now_ms + p->config.heartbeat_ms;
     for (uint32_t i = 0; i < member_count(p); i++) {
         if (i != p->self) {
-            send_found(p, i);
+            send_found(p, i, p->hard.members.member[i].identity);
         }
     }
     leave_when_pinned(p); /* A cell of one has nobody to wait for. */
@@ -134,7 +135,8 @@ enum paxos_drop on_found(struct paxos *p, const struct paxos_message *m)
             refuse(p, from, PAXOS_NOTE_IDENTITY_REFUSED, m->from_identity);
         }
         if (m->cell == 0) {
-            send_found(p, from); /* Tells a founder who we are, and a stranger that it is one. */
+            /* Tells a founder who we are, and a stranger that it is one. */
+            send_found(p, from, m->from_identity);
         } else if (m->cell != p->hard.cell) {
             refuse(p, from, PAXOS_NOTE_OTHER_CELL, m->cell);
             return PAXOS_DROP_OTHER_CELL;

@@ -61,7 +61,8 @@ struct peer {
     uint64_t heard_ms;      /* 0: never. */
     paxos_slot durable;     /* As last told to us as master. */
     uint64_t round;         /* The highest round of ours that it answered. */
-    uint64_t parts;         /* Parts of its promise that have come, as a bit set. */
+    uint64_t parts;         /* Parts of its promise that have come, as a bit set ... */
+    paxos_slot parts_from;  /* ... and the slot from which that promise reports. */
     bool prevoted;
     bool promised;          /* All parts have come. */
     bool read_wanted;       /* A log read for it is on its way. */
@@ -238,19 +239,13 @@ enum paxos_drop on_vote(struct paxos *p, const struct paxos_message *m);
 bool propose_value(struct paxos *p, paxos_slot slot, const struct paxos_value *value);
 
 /* --------------------------------------------------------------- mastership */
-enum step_down_reason {
-    DOWN_OUTBID = 1,      /* A higher ballot was met. */
-    DOWN_NO_CONTACT = 2,  /* No confirmation round within the lease. */
-    DOWN_DISK = 3,        /* The disk is silent. */
-    DOWN_RELEASED = 4,    /* Handed over. */
-};
 void mastership_tick(struct paxos *p);
 void mastership_start(struct paxos *p);
 void begin_round(struct paxos *p);
 void count_rounds(struct paxos *p);
 uint64_t rounds_running(const struct paxos *p);
 void step_down_if_away(struct paxos *p);
-void step_down(struct paxos *p, enum step_down_reason reason);
+void step_down(struct paxos *p, enum paxos_down reason);
 void hand_over(struct paxos *p);
 enum paxos_drop on_heartbeat_ack(struct paxos *p, const struct paxos_message *m);
 void master_compute_trim(struct paxos *p);

@@ -185,6 +185,13 @@ static bool take_chosen(struct paxos *p, const struct paxos_entry *entry)
     const struct log_slot *at = log_look(p, entry->slot);
     const bool have = at != NULL && at->vote.slot != 0 &&
                       at->vote.value.checksum == entry->value.checksum;
+    if (!have && at != NULL && at->vote.slot != 0 && p->role == PAXOS_MASTER &&
+        ballot_equal(at->vote.ballot, p->ballot)) {
+        /* Somebody has outbid us, and we only hear of it by what it had chosen.  Who
+         * still follows our ballot has voted for our value here, and would take that
+         * as chosen from our next mark. */
+        step_down(p, PAXOS_DOWN_OUTBID);
+    }
     if (!have && !log_vote(p, entry->slot, entry->ballot, &entry->value)) {
         return false;
     }

@@ -115,7 +115,7 @@ void become_master(struct paxos *p)
     note(p, PAXOS_NOTE_LEADING, p->ballot.round, 0);
     mastership_start(p);
     if (!carry_forward(p)) {
-        step_down(p, DOWN_NO_CONTACT); /* No room: impossible by the arena's size. */
+        step_down(p, PAXOS_DOWN_NO_CONTACT); /* No room: impossible by the arena's size. */
         return;
     }
     log_drop_carries(p);

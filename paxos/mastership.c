@@ -171,7 +171,7 @@ enum paxos_rc paxos_confirm(struct paxos *p, uint64_t now_ms, bool urgent, uint6
 
 /* No longer master, for whatever reason.  What we promised to ourselves we give
  * back; the others wait until their promise has run out. */
-void step_down(struct paxos *p, enum step_down_reason reason)
+void step_down(struct paxos *p, enum paxos_down reason)
 {
     assert(p->role == PAXOS_MASTER);
     p->role = PAXOS_FOLLOWER;
@@ -206,7 +206,7 @@ static uint32_t successor(const struct paxos *p)
 }
 
 /* From the moment this is sent we answer nothing as master. */
-static void release_now(struct paxos *p, enum step_down_reason reason)
+static void release_now(struct paxos *p, enum paxos_down reason)
 {
     const uint32_t heir = successor(p);
     p->released = p->ballot;
@@ -232,6 +232,9 @@ void hand_over(struct paxos *p)
         p->releasing = true;
         p->release_by_ms = p->now_ms + p->config.lease_ms;
     }
+    if (p->role == PAXOS_PREVOTER || p->role == PAXOS_PREPARER) {
+        become_follower(p); /* Else it could win, and nobody would be served. */
+    }
 }
 
 /* Nothing is ever added to a right of one's own: a master that was away for
@@ -239,7 +242,7 @@ void hand_over(struct paxos *p)
 void step_down_if_away(struct paxos *p)
 {
     if (p->role == PAXOS_MASTER && p->now_ms - p->contact_ms > p->config.lease_ms) {
-        step_down(p, DOWN_NO_CONTACT);
+        step_down(p, PAXOS_DOWN_NO_CONTACT);
     }
 }
 
@@ -250,12 +253,12 @@ void mastership_tick(struct paxos *p)
     }
     if (disk_is_silent(p) && member_count(p) > 1) {
         note(p, PAXOS_NOTE_DISK_SILENT, p->now_ms - p->disk_heard_ms, 0);
-        release_now(p, DOWN_DISK);
+        release_now(p, PAXOS_DOWN_DISK);
         return;
     }
     const bool drained = p->last == p->chosen && p->applied == p->chosen && !p->first_pending;
     if (p->releasing && (drained || p->now_ms >= p->release_by_ms)) {
-        release_now(p, DOWN_RELEASED);
+        release_now(p, PAXOS_DOWN_RELEASED);
         return;
     }
     if (p->now_ms >= p->heartbeat_at_ms) {

@@ -215,24 +215,43 @@ struct paxos_wanted {
     paxos_slot last;
 };
 
+/* Why a master is none any more. */
+#define PAXOS_DOWN_MAP(X)                                                                        \
+    X(PAXOS_DOWN_OUTBID, 1, "outbid by a higher ballot")                                         \
+    X(PAXOS_DOWN_NO_CONTACT, 2, "no majority answered within the lease")                         \
+    X(PAXOS_DOWN_DISK, 3, "the disk is silent")                                                  \
+    X(PAXOS_DOWN_RELEASED, 4, "handed over")
+
+enum paxos_down {
+#define PAXOS_DOWN_ENUM(name, value, text) name = (value),
+    PAXOS_DOWN_MAP(PAXOS_DOWN_ENUM)
+#undef PAXOS_DOWN_ENUM
+};
+
 /* Something an operator may want to read.  Deciding nothing, so losing them
- * changes nothing. */
+ * changes nothing.  In the texts {a} and {b} are numbers, {b:id} an identity,
+ * {a:why} an enum paxos_down. */
 #define PAXOS_NOTE_MAP(X)                                                                        \
-    X(PAXOS_NOTE_FOLLOWING, "following replica a")                                               \
-    X(PAXOS_NOTE_PREVOTING, "asking for votes in round a")                                       \
-    X(PAXOS_NOTE_PREPARING, "preparing round a")                                                 \
-    X(PAXOS_NOTE_LEADING, "master of round a")                                                   \
-    X(PAXOS_NOTE_SERVING, "own first entry chosen in slot a")                                    \
-    X(PAXOS_NOTE_STEPPED_DOWN, "no longer master; reason a")                                     \
-    X(PAXOS_NOTE_RELEASED, "handed the mastership of round a over")                              \
-    X(PAXOS_NOTE_PINNED, "pinned the identity b of replica a")                                   \
-    X(PAXOS_NOTE_FORMED, "the cell a is formed")                                                 \
-    X(PAXOS_NOTE_IDENTITY_REFUSED, "replica a shows identity b, which is not the pinned one")    \
-    X(PAXOS_NOTE_MEMBERS_DIFFER, "replica a was initialised with other members or settings")     \
-    X(PAXOS_NOTE_NOT_A_MEMBER, "the cell of replica a does not name this identity")              \
-    X(PAXOS_NOTE_OTHER_CELL, "replica a belongs to cell b")                                      \
-    X(PAXOS_NOTE_OLD_INCARNATION, "replica a answers with incarnation b, older than one seen")   \
-    X(PAXOS_NOTE_DISK_SILENT, "no write became durable for a ms")
+    X(PAXOS_NOTE_FOLLOWING, "following replica {a} in round {b}")                                \
+    X(PAXOS_NOTE_PREVOTING, "asking who would vote in round {a}")                                \
+    X(PAXOS_NOTE_PREPARING, "preparing round {a}")                                               \
+    X(PAXOS_NOTE_LEADING, "master of round {a}, not yet serving")                                \
+    X(PAXOS_NOTE_SERVING, "serving: own first entry is chosen in slot {a}")                      \
+    X(PAXOS_NOTE_STEPPED_DOWN, "no longer master: {a:why}")                                      \
+    X(PAXOS_NOTE_RELEASED, "gave the mastership of round {a} away")                              \
+    X(PAXOS_NOTE_PINNED, "pinned replica {a} to identity {b:id}")                                \
+    X(PAXOS_NOTE_FORMED, "the cell {a:id} is formed")                                            \
+    X(PAXOS_NOTE_IDENTITY_REFUSED, "refused replica {a}: it shows identity {b:id}, which is not "  \
+                                   "the one known here; if its store was lost before the cell "  \
+                                   "was formed, initialise all members anew")                    \
+    X(PAXOS_NOTE_MEMBERS_DIFFER, "refused replica {a}: it was initialised with other members or "  \
+                                 "settings")                                                     \
+    X(PAXOS_NOTE_NOT_A_MEMBER, "refused by replica {a}: its cell {b:id} does not name this "     \
+                               "identity among its members")                                     \
+    X(PAXOS_NOTE_OTHER_CELL, "refused replica {a}: it belongs to another cell, {b:id}")          \
+    X(PAXOS_NOTE_OLD_INCARNATION, "refused replica {a}: its incarnation {b} is older than one "  \
+                                  "seen; its store may be an old copy")                          \
+    X(PAXOS_NOTE_DISK_SILENT, "no write has become durable for {a} ms")
 
 enum paxos_note_kind {
 #define PAXOS_NOTE_ENUM(name, text) name,
