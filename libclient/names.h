@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * names.h -- the words of the client protocol, each written once.
+ *
+ * The daemon, the library and the tools all take them from here;
+ * docs/protocol.md is the specification.
+ */
+#ifndef LIBCLIENT_NAMES_H
+#define LIBCLIENT_NAMES_H
+
+/* method, name on the wire */
+#define WIRE_METHOD_MAP(X)                                                                       \
+    X(WIRE_NODE_GET, "node.get")                                                                 \
+    X(WIRE_NODE_PUT, "node.put")                                                                 \
+    X(WIRE_NODE_CREATE, "node.create")                                                           \
+    X(WIRE_NODE_LIST, "node.list")                                                               \
+    X(WIRE_NODE_STAT, "node.stat")                                                               \
+    X(WIRE_NODE_DELETE, "node.delete")                                                           \
+    X(WIRE_CELL_STATUS, "cell.status")
+
+/* What went wrong: enum, JSON-RPC code, `data.code`, the usual message.  The
+ * first four are JSON-RPC's own; ours all have -32000. */
+#define WIRE_ERROR_MAP(X)                                                                        \
+    X(WIRE_PARSE_ERROR, -32700, "parse_error", "the line is not valid JSON")                     \
+    X(WIRE_INVALID_REQUEST, -32600, "invalid_request", "the line is not a JSON-RPC 2.0 request") \
+    X(WIRE_METHOD_NOT_FOUND, -32601, "method_not_found", "there is no such method")              \
+    X(WIRE_INVALID_PARAMS, -32602, "invalid_params", "a parameter is missing or wrong")          \
+    X(WIRE_NOT_MASTER, -32000, "not_master", "this replica is not the master")                   \
+    X(WIRE_SESSION_EXPIRED, -32000, "session_expired", "the session has ended")                  \
+    X(WIRE_CONFLICT, -32000, "conflict", "the generation is another one")                        \
+    X(WIRE_LOCKED, -32000, "locked", "the lock is held")                                         \
+    X(WIRE_LOCK_DELAY, -32000, "lock_delay", "the lock is closed after its holder failed")       \
+    X(WIRE_STALE_HANDLE, -32000, "stale_handle", "the node was deleted and made again")          \
+    X(WIRE_NO_NODE, -32000, "no_node", "there is no such node")                                  \
+    X(WIRE_EXISTS, -32000, "exists", "the node exists")                                          \
+    X(WIRE_NOT_EMPTY, -32000, "not_empty", "the directory is not empty")                         \
+    X(WIRE_WRONG_KIND, -32000, "wrong_kind", "the node is a directory where a file is needed, "  \
+                                             "or the other way round")                           \
+    X(WIRE_BAD_NAME, -32000, "bad_name", "the name is not valid")                                \
+    X(WIRE_DENIED, -32000, "denied", "not allowed")                                              \
+    X(WIRE_TOO_LARGE, -32000, "too_large", "a limit on the size is exceeded")                    \
+    X(WIRE_OVERLOADED, -32000, "overloaded", "too much is waiting, or a limit of the cell is "   \
+                                             "reached; not executed")                            \
+    X(WIRE_OLD_EPOCH, -32000, "old_epoch", "the request names an older mastership")              \
+    X(WIRE_UNKNOWN_OUTCOME, -32000, "unknown_outcome", "it may or may not have been executed")   \
+    X(WIRE_UNAVAILABLE, -32000, "unavailable", "no master can be reached")
+
+enum wire_method {
+    WIRE_NO_METHOD,
+#define WIRE_METHOD_ENUM(method, name) method,
+    WIRE_METHOD_MAP(WIRE_METHOD_ENUM)
+#undef WIRE_METHOD_ENUM
+};
+
+enum wire_error {
+    WIRE_OK,
+#define WIRE_ERROR_ENUM(error, code, name, text) error,
+    WIRE_ERROR_MAP(WIRE_ERROR_ENUM)
+#undef WIRE_ERROR_ENUM
+};
+
+#endif

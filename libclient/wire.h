@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * wire.h -- the client protocol: JSON-RPC 2.0, one message a line, as C structs.
+ *
+ * Both ends use it: the daemon parses requests and prints replies, clients do
+ * the reverse.  Parsing is strict, because what two parsers read differently is
+ * where trouble hides: UTF-8, no duplicate members, at most 16 levels deep
+ * (checked before jansson sees the line), numbers below 2^53, no NUL.
+ *
+ * Nothing here keeps state between lines.  What a parse returns lives in its
+ * `struct wire_memory` until wire_memory_reset(); printing appends to a
+ * `struct wire_buffer`, which is the connection's output buffer itself.
+ */
+#ifndef LIBCLIENT_WIRE_H
+#define LIBCLIENT_WIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "libclient/names.h"
+
+enum {
+    WIRE_LINE_MAX = 768 * 1024, /* Octets of a line with its newline. */
+    WIRE_DEPTH_MAX = 16,
+    WIRE_ID_MAX = 128,          /* Octets of a request id as it stands in the line. */
+    WIRE_DETAIL_MAX = 256,
+};
+
+#define WIRE_NUMBER_MAX ((UINT64_C(1) << 53) - 1)
+#define WIRE_ANY UINT64_MAX /* No condition. */
+
+/* Text or octets that needn't end in NUL. */
+struct wire_text {
+    const char *data;
+    size_t size;
+};
+
+/* Output that grows; `data` is malloc'ed and owned by whoever made it.  A failed
+ * allocation sets `failed`, and nothing is appended from then on. */
+struct wire_buffer {
+    char *data;
+    size_t size;
+    size_t capacity;
+    bool failed;
+};
+
+void wire_buffer_free(struct wire_buffer *b);
+void wire_append(struct wire_buffer *b, const void *data, size_t size);
+
+/* What a parsed line points into.  Zero-initialise; free at the end. */
+struct wire_memory {
+    void *root;     /* jansson's tree. */
+    char *scratch;  /* Decoded base64 and the id. */
+    size_t scratch_capacity;
+};
+
+void wire_memory_reset(struct wire_memory *m);
+void wire_memory_free(struct wire_memory *m);
+
+/* ---------------------------------------------------------------- requests */
+
+enum wire_kind { WIRE_KIND_NONE, WIRE_FILE, WIRE_DIRECTORY };
+
+struct wire_request {
+    struct wire_text id; /* As JSON text: a number, a string or null. */
+    enum wire_method method;
+    struct wire_text name;
+    bool has_content;
+    struct wire_text content;
+    enum wire_kind kind;
+    uint64_t if_generation; /* Or WIRE_ANY. */
+    uint64_t if_instance;   /* Or WIRE_ANY. */
+    struct wire_text after;
+    uint32_t limit;         /* 0: the server's. */
+};
+
+/* Why a line was refused.  `id` is what could be made out of it, else "null". */
+struct wire_refusal {
+    enum wire_error error;
+    char id[WIRE_ID_MAX + 1];
+    char detail[WIRE_DETAIL_MAX]; /* One sentence that names the member and what to do. */
+};
+
+/* Parses one line, without its newline.  False fills `ret_refusal`. */
+bool wire_parse_request(struct wire_memory *m, struct wire_text line,
+                        struct wire_request *ret_request, struct wire_refusal *ret_refusal);
+
+void wire_print_request(struct wire_buffer *b, const struct wire_request *request);
+
+/* ----------------------------------------------------------------- replies */
+
+struct wire_stat {
+    enum wire_kind kind;
+    uint64_t instance, generation, lock_generation, acl_generation;
+    uint64_t checksum; /* On the wire 16 hexadecimal digits. */
+    uint64_t revision;
+    uint64_t modified_ms; /* Unix time; a label. */
+    uint64_t size, children;
+};
+
+struct wire_child {
+    struct wire_text name;
+    struct wire_stat stat;
+};
+
+/* A replica as `cell.status` shows it. */
+struct wire_member {
+    uint64_t id;
+    struct wire_text peer;     /* Its peer address. */
+    struct wire_text client;   /* Its client address; empty: not known. */
+    bool heard;
+    uint64_t heard_ms_ago;     /* The replica that answers: 0. */
+    uint64_t durable_slot;     /* The master knows; else 0. */
+};
+
+struct wire_status {
+    struct wire_text version;
+    struct wire_text cell;
+    struct wire_text cell_id;  /* 16 hexadecimal digits. */
+    uint64_t replica;
+    struct wire_text role;     /* "master", "follower", "candidate", "forming". */
+    bool serving;
+    uint64_t master;           /* 0: none known. */
+    struct wire_text master_address; /* Client address; empty: not known. */
+    uint64_t epoch, revision;
+    uint64_t slot_chosen, slot_applied, slot_last, slot_tables, log_first;
+    uint64_t nodes, content_bytes, memory_bytes;
+    struct wire_text digest;   /* 16 hexadecimal digits. */
+    bool low_space;
+    bool survives_known;       /* Only the master knows. */
+    uint64_t survives;         /* How many more replicas may fail. */
+    const struct wire_member *members;
+    uint32_t members_count;
+};
+
+struct wire_reply {
+    struct wire_text id;       /* As JSON text. */
+    enum wire_error error;     /* WIRE_OK: a result. */
+
+    /* With an error. */
+    struct wire_text message;  /* Empty: the usual one. */
+    struct wire_text master;   /* NOT_MASTER: the client address of the master, or empty. */
+    uint64_t master_id;
+
+    /* With a result, and with errors that the state decided. */
+    enum wire_method method;   /* Says which of the members below are printed. */
+    bool has_position;
+    uint64_t epoch, revision, slot, position;
+
+    bool has_stat;             /* Also with CONFLICT: the node as it is. */
+    struct wire_stat stat;
+    bool created;              /* PUT. */
+    bool has_content;
+    struct wire_text content;  /* GET: octets; printed as `content` or `content_base64`. */
+    const struct wire_child *children; /* LIST. */
+    uint32_t children_count;
+    bool more;
+    const struct wire_status *status;
+};
+
+/* Appends one line with its newline. */
+void wire_print_reply(struct wire_buffer *b, const struct wire_reply *reply);
+
+/* Prints the refusal of a line that could not be parsed. */
+void wire_print_refusal(struct wire_buffer *b, const struct wire_refusal *refusal);
+
+/* Parses a server's line as the reply to a request of `method`; `ret_reply` and
+ * what it points at live in `m`.  False: the server's line makes no sense, and
+ * `ret_detail` says why. */
+bool wire_parse_reply(struct wire_memory *m, enum wire_method method, struct wire_text line,
+                      struct wire_reply *ret_reply, char ret_detail[WIRE_DETAIL_MAX]);
+
+/* ------------------------------------------------------------------- words */
+
+const char *wire_method_name(enum wire_method method);
+const char *wire_error_name(enum wire_error error);
+const char *wire_error_text(enum wire_error error);
+int wire_error_code(enum wire_error error);
+
+/* May these octets travel as a JSON string?  UTF-8 without control characters
+ * other than tab, CR and LF. */
+bool wire_is_text(struct wire_text octets);
+
+#endif

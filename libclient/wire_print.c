@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * wire_print.c -- requests and replies as lines.
+ *
+ * Everything printed goes through wire_append() into the caller's buffer, in
+ * one pass and in the order in which it stands on the wire.  The order of
+ * members is fixed, so equal replies are equal octets; clients must not rely on
+ * it.
+ */
+#include "libclient/wire_text.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* A page of a list ends here, so that any entry and the reply's tail still fit
+ * into a line. */
+enum { LIST_OCTETS_MAX = WIRE_LINE_MAX - 8192 };
+
+/* `,"key":` in one literal; the first member of an object goes without it. */
+#define PUT_NUMBER(b, key, value)                                                              \
+    do {                                                                                       \
+        WIRE_PUT(b, ",\"" key "\":");                                                          \
+        wire_put_number(b, value);                                                             \
+    } while (0)
+#define PUT_STRING(b, key, value)                                                              \
+    do {                                                                                       \
+        WIRE_PUT(b, ",\"" key "\":");                                                          \
+        wire_put_string(b, value);                                                             \
+    } while (0)
+#define PUT_BOOL(b, key, value)                                                                \
+    do {                                                                                       \
+        if (value) {                                                                           \
+            WIRE_PUT(b, ",\"" key "\":true");                                                  \
+        } else {                                                                               \
+            WIRE_PUT(b, ",\"" key "\":false");                                                 \
+        }                                                                                      \
+    } while (0)
+
+static struct wire_text text_of_word(const char *word)
+{
+    return wire_text_of(word, strlen(word));
+}
+
+static const char *kind_word(enum wire_kind kind)
+{
+    return kind == WIRE_DIRECTORY ? "directory" : "file";
+}
+
+static void put_content(struct wire_buffer *b, struct wire_text content)
+{
+    if (wire_is_text(content)) {
+        WIRE_PUT(b, "\"content\":");
+        wire_put_string(b, content);
+    } else {
+        WIRE_PUT(b, "\"content_base64\":");
+        wire_put_base64(b, content);
+    }
+}
+
+/* ----------------------------------------------------------------- requests */
+
+static void put_params(struct wire_buffer *b, const struct wire_request *r)
+{
+    WIRE_PUT(b, "\"name\":");
+    wire_put_string(b, r->name);
+    if (r->method == WIRE_NODE_CREATE) {
+        PUT_STRING(b, "kind", text_of_word(kind_word(r->kind)));
+    }
+    if (r->has_content) {
+        WIRE_PUT(b, ",");
+        put_content(b, r->content);
+    }
+    if (r->if_generation != WIRE_ANY) {
+        PUT_NUMBER(b, "if_generation", r->if_generation);
+    }
+    if (r->if_instance != WIRE_ANY) {
+        PUT_NUMBER(b, "if_instance", r->if_instance);
+    }
+    if (r->after.size > 0) {
+        PUT_STRING(b, "after", r->after);
+    }
+    if (r->limit > 0) {
+        PUT_NUMBER(b, "limit", r->limit);
+    }
+}
+
+void wire_print_request(struct wire_buffer *b, const struct wire_request *request)
+{
+    assert(request->method != WIRE_NO_METHOD);
+    assert(request->id.size > 0 && request->id.size <= WIRE_ID_MAX);
+    const char *method = wire_method_name(request->method);
+    WIRE_PUT(b, "{\"jsonrpc\":\"2.0\",\"id\":");
+    wire_append(b, request->id.data, request->id.size);
+    WIRE_PUT(b, ",\"method\":\"");
+    wire_append(b, method, strlen(method));
+    WIRE_PUT(b, "\",\"params\":{");
+    if (request->method != WIRE_CELL_STATUS) {
+        put_params(b, request);
+    }
+    WIRE_PUT(b, "}}\n");
+}
+
+/* ------------------------------------------------------------------- pieces */
+
+static void put_stat(struct wire_buffer *b, const struct wire_stat *stat)
+{
+    assert(stat->kind == WIRE_FILE || stat->kind == WIRE_DIRECTORY);
+    if (stat->kind == WIRE_DIRECTORY) {
+        WIRE_PUT(b, "\"stat\":{\"kind\":\"directory\"");
+    } else {
+        WIRE_PUT(b, "\"stat\":{\"kind\":\"file\"");
+    }
+    PUT_NUMBER(b, "instance", stat->instance);
+    PUT_NUMBER(b, "generation", stat->generation);
+    PUT_NUMBER(b, "lock_generation", stat->lock_generation);
+    PUT_NUMBER(b, "acl_generation", stat->acl_generation);
+    WIRE_PUT(b, ",\"checksum\":");
+    wire_put_hex(b, stat->checksum);
+    PUT_NUMBER(b, "revision", stat->revision);
+    PUT_NUMBER(b, "modified_ms", stat->modified_ms);
+    PUT_NUMBER(b, "size", stat->size);
+    if (stat->kind == WIRE_DIRECTORY) {
+        PUT_NUMBER(b, "children", stat->children);
+    }
+    WIRE_PUT(b, "}");
+}
+
+/* Epoch, revision and index; `first`: nothing stands before them in the object. */
+static void put_position(struct wire_buffer *b, const struct wire_reply *reply, bool first)
+{
+    if (!first) {
+        WIRE_PUT(b, ",");
+    }
+    WIRE_PUT(b, "\"epoch\":");
+    wire_put_number(b, reply->epoch);
+    PUT_NUMBER(b, "revision", reply->revision);
+    WIRE_PUT(b, ",\"index\":[");
+    wire_put_number(b, reply->slot);
+    WIRE_PUT(b, ",");
+    wire_put_number(b, reply->position);
+    WIRE_PUT(b, "]");
+}
+
+/* As many as fit into a line; false: not all. */
+static bool put_children(struct wire_buffer *b, const struct wire_reply *reply,
+                         size_t line_from)
+{
+    WIRE_PUT(b, "\"entries\":[");
+    uint32_t count = 0;
+    while (count < reply->children_count && b->size - line_from <= LIST_OCTETS_MAX) {
+        const struct wire_child *child = &reply->children[count];
+        if (count > 0) {
+            WIRE_PUT(b, ",");
+        }
+        WIRE_PUT(b, "{\"name\":");
+        wire_put_string(b, child->name);
+        WIRE_PUT(b, ",");
+        put_stat(b, &child->stat);
+        WIRE_PUT(b, "}");
+        count++;
+    }
+    WIRE_PUT(b, "]");
+    return count == reply->children_count;
+}
+
+static void put_member(struct wire_buffer *b, const struct wire_member *member)
+{
+    WIRE_PUT(b, "{\"id\":");
+    wire_put_number(b, member->id);
+    PUT_STRING(b, "peer", member->peer);
+    if (member->client.size > 0) {
+        PUT_STRING(b, "client", member->client);
+    }
+    PUT_BOOL(b, "heard", member->heard);
+    if (member->heard) {
+        PUT_NUMBER(b, "heard_ms_ago", member->heard_ms_ago);
+    }
+    if (member->durable_slot > 0) {
+        PUT_NUMBER(b, "durable_slot", member->durable_slot);
+    }
+    WIRE_PUT(b, "}");
+}
+
+static void put_status(struct wire_buffer *b, const struct wire_status *s)
+{
+    WIRE_PUT(b, "\"version\":");
+    wire_put_string(b, s->version);
+    PUT_STRING(b, "cell", s->cell);
+    PUT_STRING(b, "cell_id", s->cell_id);
+    PUT_NUMBER(b, "replica", s->replica);
+    PUT_STRING(b, "role", s->role);
+    PUT_BOOL(b, "serving", s->serving);
+    if (s->master > 0) {
+        PUT_NUMBER(b, "master_id", s->master);
+    }
+    if (s->master_address.size > 0) {
+        PUT_STRING(b, "master", s->master_address);
+    }
+    PUT_NUMBER(b, "epoch", s->epoch);
+    PUT_NUMBER(b, "revision", s->revision);
+    PUT_NUMBER(b, "slot_chosen", s->slot_chosen);
+    PUT_NUMBER(b, "slot_applied", s->slot_applied);
+    PUT_NUMBER(b, "slot_last", s->slot_last);
+    PUT_NUMBER(b, "slot_tables", s->slot_tables);
+    PUT_NUMBER(b, "log_first", s->log_first);
+    PUT_NUMBER(b, "nodes", s->nodes);
+    PUT_NUMBER(b, "content_bytes", s->content_bytes);
+    PUT_NUMBER(b, "memory_bytes", s->memory_bytes);
+    PUT_STRING(b, "digest", s->digest);
+    PUT_BOOL(b, "low_space", s->low_space);
+    if (s->survives_known) {
+        PUT_NUMBER(b, "survives", s->survives);
+    }
+    WIRE_PUT(b, ",\"members\":[");
+    for (uint32_t i = 0; i < s->members_count; i++) {
+        if (i > 0) {
+            WIRE_PUT(b, ",");
+        }
+        put_member(b, &s->members[i]);
+    }
+    WIRE_PUT(b, "]");
+}
+
+/* ------------------------------------------------------------------ replies */
+
+/* The members of `result`.  Each branch ends where the position follows. */
+static void put_result(struct wire_buffer *b, const struct wire_reply *reply, size_t line_from)
+{
+    bool first = false;
+    switch (reply->method) {
+    case WIRE_NODE_GET:
+        put_content(b, reply->content);
+        WIRE_PUT(b, ",");
+        put_stat(b, &reply->stat);
+        WIRE_PUT(b, ",\"level\":\"linearizable\"");
+        break;
+    case WIRE_NODE_STAT:
+        put_stat(b, &reply->stat);
+        WIRE_PUT(b, ",\"level\":\"linearizable\"");
+        break;
+    case WIRE_NODE_LIST: {
+        const bool all = put_children(b, reply, line_from);
+        PUT_BOOL(b, "more", reply->more || !all);
+        WIRE_PUT(b, ",\"level\":\"linearizable\"");
+        break;
+    }
+    case WIRE_NODE_PUT:
+        put_stat(b, &reply->stat);
+        PUT_BOOL(b, "created", reply->created);
+        break;
+    case WIRE_NODE_CREATE:
+        put_stat(b, &reply->stat);
+        break;
+    case WIRE_NODE_DELETE:
+        first = true;
+        break;
+    case WIRE_CELL_STATUS:
+        /* Has an epoch and a revision of its own, as this replica sees them. */
+        put_status(b, reply->status);
+        return;
+    case WIRE_NO_METHOD:
+    default:
+        assert(false);
+    }
+    if (reply->has_position) {
+        put_position(b, reply, first);
+    }
+}
+
+/* `"error":{...` up to the members of data behind its code. */
+static void put_error_head(struct wire_buffer *b, enum wire_error error,
+                           struct wire_text message)
+{
+    assert(error != WIRE_OK);
+    const int code = wire_error_code(error);
+    assert(code < 0);
+    WIRE_PUT(b, "\"error\":{\"code\":-");
+    wire_put_number(b, (uint64_t)-code);
+    PUT_STRING(b, "message", message.size > 0 ? message : text_of_word(wire_error_text(error)));
+    WIRE_PUT(b, ",\"data\":{\"code\":");
+    wire_put_string(b, text_of_word(wire_error_name(error)));
+}
+
+static void put_error(struct wire_buffer *b, const struct wire_reply *reply)
+{
+    put_error_head(b, reply->error, reply->message);
+    if (reply->master.size > 0) {
+        PUT_STRING(b, "master", reply->master);
+    }
+    if (reply->master_id > 0) {
+        PUT_NUMBER(b, "master_id", reply->master_id);
+    }
+    if (reply->has_position) {
+        put_position(b, reply, false);
+    }
+    if (reply->has_stat) {
+        WIRE_PUT(b, ",");
+        put_stat(b, &reply->stat);
+    }
+    WIRE_PUT(b, "}}");
+}
+
+static void put_reply_head(struct wire_buffer *b, struct wire_text id)
+{
+    assert(id.size > 0 && id.size <= WIRE_ID_MAX);
+    WIRE_PUT(b, "{\"jsonrpc\":\"2.0\",\"id\":");
+    wire_append(b, id.data, id.size);
+    WIRE_PUT(b, ",");
+}
+
+void wire_print_reply(struct wire_buffer *b, const struct wire_reply *reply)
+{
+    const size_t line_from = b->size;
+    put_reply_head(b, reply->id);
+    if (reply->error != WIRE_OK) {
+        put_error(b, reply);
+    } else {
+        WIRE_PUT(b, "\"result\":{");
+        put_result(b, reply, line_from);
+        WIRE_PUT(b, "}");
+    }
+    WIRE_PUT(b, "}\n");
+}
+
+void wire_print_refusal(struct wire_buffer *b, const struct wire_refusal *refusal)
+{
+    put_reply_head(b, text_of_word(refusal->id));
+    put_error_head(b, refusal->error, text_of_word(refusal->detail));
+    WIRE_PUT(b, "}}}\n");
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * wire_text.h -- the octets under wire.h: output that grows, JSON strings and
+ * numbers, base64.  Private to the wire_*.c files; wire.h is the interface.
+ */
+#ifndef LIBCLIENT_WIRE_TEXT_H
+#define LIBCLIENT_WIRE_TEXT_H
+
+#include "libclient/wire.h"
+
+/* Appends a string literal without its NUL. */
+#define WIRE_PUT(buffer, literal) wire_append((buffer), (literal), sizeof(literal) - 1)
+
+static inline struct wire_text wire_text_of(const char *data, size_t size)
+{
+    return (struct wire_text){.data = data, .size = size};
+}
+
+static inline bool wire_text_is(struct wire_text text, const char *word, size_t word_size)
+{
+    if (text.size != word_size) {
+        return false;
+    }
+    for (size_t i = 0; i < word_size; i++) {
+        if (text.data[i] != word[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void wire_put_number(struct wire_buffer *b, uint64_t value);
+
+/* Sixteen hexadecimal digits in quotes. */
+void wire_put_hex(struct wire_buffer *b, uint64_t value);
+
+/* A JSON string with its quotes.  The text is UTF-8; the caller vouches for it. */
+void wire_put_string(struct wire_buffer *b, struct wire_text text);
+
+/* Octets as a JSON string of standard base64 with padding. */
+void wire_put_base64(struct wire_buffer *b, struct wire_text octets);
+
+/* More octets than decoding `size` characters of base64 can give. */
+static inline size_t wire_base64_bound(size_t size)
+{
+    return size / 4 * 3;
+}
+
+/* Decodes into `ret_octets`, which has room for wire_base64_bound() octets.
+ * Strict, so that one content has one spelling: the standard alphabet, padded,
+ * no white space, unused bits zero.  False otherwise. */
+bool wire_base64_decode(struct wire_text text, char *ret_octets, size_t *ret_size);
+
+/* The longest prefix of UTF-8 `text` that fits in `size_max` octets and does
+ * not end within a character. */
+size_t wire_clip(struct wire_text text, size_t size_max);
+
+#endif
