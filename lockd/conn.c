@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * conn.c -- see conn.h.
+ *
+ * Replies are printed into the connection's buffer and leave together at the
+ * end of the loop's turn, with one call to the kernel.
+ */
+#include "lockd/conn_internal.h"
+
+#include "lockd/clock.h"
+#include "lockd/trace.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <utlist.h>
+
+/* --------------------------------------------------------------------- life */
+
+static void mark_dirty(struct conn *c)
+{
+    if (!c->dirty && c->state != CONN_DEAD) {
+        c->dirty = true;
+        DL_APPEND2(c->all->dirty, c, dirty_prev, dirty_next);
+    }
+}
+
+static void unmark_dirty(struct conn *c)
+{
+    if (c->dirty) {
+        c->dirty = false;
+        DL_DELETE2(c->all->dirty, c, dirty_prev, dirty_next);
+    }
+}
+
+void conn_hold(struct conn *c)
+{
+    if (!c->held) {
+        c->held = true;
+        ev_io_stop(c->all->loop, &c->reader);
+        DL_APPEND2(c->all->held, c, held_prev, held_next);
+    }
+}
+
+static void unhold(struct conn *c)
+{
+    if (c->held) {
+        c->held = false;
+        DL_DELETE2(c->all->held, c, held_prev, held_next);
+    }
+}
+
+void conn_drop_input(struct conn *c)
+{
+    c->all->buffered -= c->in_capacity;
+    free(c->in);
+    c->in = NULL;
+    c->in_size = c->in_capacity = c->in_scanned = 0;
+    c->line_ms = 0;
+}
+
+static void drop_output(struct conn *c)
+{
+    c->all->buffered -= c->out.capacity;
+    wire_buffer_free(&c->out);
+    c->out = (struct wire_buffer){0};
+    c->out_sent = 0;
+}
+
+/* Ends the connection.  The struct itself lives until the end of the turn,
+ * because callers further up may still look at its state. */
+void conn_kill(struct conn *c, const char *reason)
+{
+    struct conns *all = c->all;
+    if (c->state == CONN_DEAD) {
+        return;
+    }
+    trace_event(TRACE_DEBUG, "client.closed", trace_number("client", c->number),
+                trace_text("reason", reason));
+    ev_io_stop(all->loop, &c->reader);
+    ev_io_stop(all->loop, &c->writer);
+    unmark_dirty(c);
+    unhold(c);
+    close(c->fd);
+    c->fd = -1;
+    c->state = CONN_DEAD;
+    tags_release_all(all->tags, &c->tags);
+    conn_drop_input(c);
+    drop_output(c);
+    HASH_DEL(all->table, c);
+    LL_PREPEND2(all->dead, c, dirty_next);
+    all->handler.forget(all->handler.context, c->number);
+}
+
+static void bury_dead(struct conns *all)
+{
+    while (all->dead != NULL) {
+        struct conn *c = all->dead;
+        all->dead = c->dirty_next;
+        free(c);
+    }
+}
+
+/* ------------------------------------------------------------------- output */
+
+/* Everything is sent: what now? */
+static void on_output_empty(struct conn *c)
+{
+    c->out.size = c->out_sent = 0;
+    if (c->out.capacity > CONN_BUFFER_KEPT) {
+        drop_output(c);
+    }
+    if (c->state == CONN_ENDING && c->tags.count == 0) {
+        conn_kill(c, "end of input");
+    } else if (c->state == CONN_LINGERING && c->tags.count == 0) {
+        /* Closing now could reset the connection and with it the reply that
+         * says why, if input is still on its way; so only our half ends. */
+        shutdown(c->fd, SHUT_WR);
+    }
+}
+
+static void compact_output(struct conn *c)
+{
+    if (c->out_sent >= CONN_OUTPUT_PAUSE && c->out_sent >= c->out.size / 2) {
+        memmove(c->out.data, c->out.data + c->out_sent, conn_unsent(c));
+        c->out.size -= c->out_sent;
+        c->out_sent = 0;
+    }
+}
+
+static void send_output(struct conn *c)
+{
+    unmark_dirty(c);
+    if (c->out.failed) {
+        conn_kill(c, "out of memory");
+        return;
+    }
+    if (conn_unsent(c) > 0) {
+        const ssize_t sent =
+            send(c->fd, c->out.data + c->out_sent, conn_unsent(c), MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
+            conn_kill(c, strerror(errno));
+            return;
+        }
+        if (sent > 0) {
+            c->out_sent += (size_t)sent;
+            c->active_ms = clock_boottime_ms();
+        }
+    }
+    if (conn_unsent(c) == 0) {
+        ev_io_stop(c->all->loop, &c->writer);
+        on_output_empty(c);
+    } else {
+        compact_output(c);
+        ev_io_start(c->all->loop, &c->writer);
+    }
+}
+
+static void on_writable(struct ev_loop *loop, ev_io *io, int events)
+{
+    (void)loop;
+    (void)events;
+    send_output(io->data);
+}
+
+/* Called after anything was printed; `capacity` is what the buffer had before. */
+static void on_printed(struct conn *c, size_t capacity)
+{
+    struct conns *all = c->all;
+    all->buffered += c->out.capacity - capacity;
+    mark_dirty(c);
+    if (conn_unsent(c) > all->config->output_max_bytes) {
+        conn_kill(c, "too much unread output");
+    } else if (all->buffered > CONN_BUFFERED_MAX && conn_unsent(c) > CONN_OUTPUT_PAUSE) {
+        conn_kill(c, "the buffers of all connections are full");
+    }
+}
+
+void conn_refuse(struct conn *c, const struct wire_refusal *refusal)
+{
+    const size_t capacity = c->out.capacity;
+    wire_print_refusal(&c->out, refusal);
+    on_printed(c, capacity);
+}
+
+/* ---------------------------------------------------------------- deadlines */
+
+/* Why the connection must end now, or NULL. */
+static const char *overdue(const struct conn *c, uint64_t now_ms)
+{
+    const struct config *config = c->all->config;
+    if (c->state == CONN_LINGERING) {
+        return now_ms >= c->end_ms ? "refused" : NULL;
+    }
+    if (c->held && conn_unsent(c) == 0) {
+        return NULL; /* It waits for us. */
+    }
+    if (!c->held && c->line_ms != 0 && now_ms - c->line_ms >= config->line_deadline_ms) {
+        return "half a line";
+    }
+    if (c->tags.count == 0 && now_ms - c->active_ms >= config->idle_deadline_ms) {
+        return "idle";
+    }
+    return NULL;
+}
+
+static void on_sweep(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    (void)loop;
+    (void)events;
+    struct conns *all = timer->data;
+    const uint64_t now_ms = clock_boottime_ms();
+    struct conn *c = NULL;
+    struct conn *next = NULL;
+    HASH_ITER(hh, all->table, c, next)
+    {
+        const char *reason = overdue(c, now_ms);
+        if (reason != NULL) {
+            conn_kill(c, reason);
+        } else if (c->in_size == 0 && c->out.size == 0 && now_ms - c->active_ms > 1000) {
+            conn_drop_input(c); /* Ten thousand idle sessions should cost little. */
+            drop_output(c);
+        }
+    }
+}
+
+/* ------------------------------------------------------------ the whole lot */
+
+struct conns *conns_new(struct ev_loop *loop, const struct config *config,
+                        const struct conns_handler *handler)
+{
+    struct conns *all = calloc(1, sizeof *all);
+    if (all == NULL) {
+        return NULL;
+    }
+    all->loop = loop;
+    all->config = config;
+    all->handler = *handler;
+    all->tags = tags_new();
+    all->shared = malloc(CONN_READ_SIZE);
+    ev_timer_init(&all->sweep, on_sweep, CONN_SWEEP_MS / 1000.0, CONN_SWEEP_MS / 1000.0);
+    all->sweep.data = all;
+    ev_timer_start(loop, &all->sweep);
+    if (all->tags == NULL || all->shared == NULL) {
+        conns_free(all);
+        return NULL;
+    }
+    return all;
+}
+
+void conns_free(struct conns *all)
+{
+    if (all == NULL) {
+        return;
+    }
+    struct conn *c = NULL;
+    struct conn *next = NULL;
+    HASH_ITER(hh, all->table, c, next)
+    {
+        conn_kill(c, "shutdown");
+    }
+    bury_dead(all);
+    ev_timer_stop(all->loop, &all->sweep);
+    wire_memory_free(&all->memory);
+    tags_free(all->tags);
+    free(all->shared);
+    free(all);
+}
+
+static void turn_away(int fd, const char *from)
+{
+    trace_event(TRACE_WARN, "client.refused", trace_text("from", from),
+                trace_text("reason", "clients_max connections are open"));
+    struct wire_buffer out = {0};
+    wire_print_refusal(&out, &(struct wire_refusal){
+                                 .error = WIRE_OVERLOADED,
+                                 .id = "null",
+                                 .detail = "this replica has as many connections as it may"});
+    if (!out.failed) {
+        const ssize_t sent = send(fd, out.data, out.size, MSG_NOSIGNAL | MSG_DONTWAIT);
+        (void)sent;
+    }
+    wire_buffer_free(&out);
+    close(fd);
+}
+
+void conns_accept(struct conns *all, int fd, const struct address *from)
+{
+    char name[ADDRESS_MAX];
+    address_format(from, name);
+    struct conn *c = NULL;
+    if (HASH_COUNT(all->table) >= all->config->clients_max ||
+        (c = calloc(1, sizeof *c)) == NULL) {
+        turn_away(fd, name);
+        return;
+    }
+    c->number = ++all->number_last;
+    c->all = all;
+    c->fd = fd;
+    c->active_ms = clock_boottime_ms();
+    ev_io_init(&c->reader, conn_on_readable, fd, EV_READ);
+    ev_io_init(&c->writer, on_writable, fd, EV_WRITE);
+    c->reader.data = c;
+    c->writer.data = c;
+    HASH_ADD(hh, all->table, number, sizeof c->number, c);
+    ev_io_start(all->loop, &c->reader);
+    trace_event(TRACE_DEBUG, "client.connected", trace_number("client", c->number),
+                trace_text("from", name));
+}
+
+static struct conn *find_conn(struct conns *all, uint64_t client)
+{
+    struct conn *c = NULL;
+    HASH_FIND(hh, all->table, &client, sizeof client, c);
+    return c;
+}
+
+struct wire_buffer *conns_reply_begin(struct conns *all, uint64_t client, uint64_t tag,
+                                      struct wire_text *ret_id)
+{
+    struct conn *c = find_conn(all, client);
+    if (c == NULL || !tags_find(all->tags, tag, client, ret_id)) {
+        return NULL;
+    }
+    all->buffered -= c->out.capacity; /* Until conns_reply_end(). */
+    return &c->out;
+}
+
+void conns_reply_end(struct conns *all, uint64_t client, uint64_t tag)
+{
+    struct conn *c = find_conn(all, client);
+    assert(c != NULL);
+    tags_release(all->tags, &c->tags, tag);
+    on_printed(c, /* capacity= */ 0);
+}
+
+void conns_pause(struct conns *all, bool paused)
+{
+    all->paused = paused;
+}
+
+bool conns_resume(struct conns *all)
+{
+    all->requests = false;
+    struct conn *c = NULL;
+    struct conn *next = NULL;
+    DL_FOREACH_SAFE2(all->held, c, next, held_next)
+    {
+        if (!conn_may_go_on(c)) {
+            continue;
+        }
+        unhold(c);
+        conn_step_held(c, clock_boottime_ms());
+        if (!c->held && (c->state == CONN_OPEN || c->state == CONN_LINGERING)) {
+            ev_io_start(all->loop, &c->reader);
+        }
+    }
+    return all->requests;
+}
+
+void conns_flush(struct conns *all)
+{
+    while (all->dirty != NULL) {
+        send_output(all->dirty);
+    }
+    bury_dead(all);
+}
+
+bool conns_drained(const struct conns *all)
+{
+    for (const struct conn *c = all->table; c != NULL; c = c->hh.next) {
+        if (conn_unsent(c) > 0) {
+            return false;
+        }
+    }
+    return true;
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * conn.h -- clients' connections: lines in, lines out.
+ *
+ * What a client sends costs bounded memory and bounded time, whatever it is:
+ *
+ *     a line too long, or no JSON         an error reply; too long also ends it
+ *     requests_max outstanding            reading stops until one is answered
+ *     CONN_OUTPUT_PAUSE unread octets     reading stops until they are read
+ *     output_max_bytes unread octets      the connection is closed
+ *     half a line for line_deadline       closed
+ *     nothing for idle_deadline           closed, if nothing is outstanding
+ *     clients_max connections             `overloaded`, and closed
+ *     CONN_BUFFERED_MAX octets in all     who then asks for more is closed
+ *
+ * Nobody else is disturbed.  A client that ends its sending half is answered
+ * what it asked, then the connection is closed.
+ */
+#ifndef LOCKD_CONN_H
+#define LOCKD_CONN_H
+
+#include <ev.h>
+
+#include "libclient/wire.h"
+#include "lockd/address.h"
+#include "lockd/config.h"
+
+enum {
+    CONN_READ_SIZE = 256 * 1024,    /* Octets that one read() may bring. */
+    CONN_OUTPUT_PAUSE = 256 * 1024, /* No new requests while more than this is unsent. */
+    CONN_BUFFERED_MAX = 1024 * 1024 * 1024, /* In the large buffers of all connections. */
+    CONN_BUFFER_KEPT = 16 * 1024, /* Larger buffers are given back once they are empty. */
+    CONN_LINGER_MS = 2000,        /* For a refused client to read why. */
+    CONN_SWEEP_MS = 500,          /* How often deadlines are looked at. */
+};
+
+struct conns;
+
+/* How requests leave and who is told of a client's end.  `client` is a number
+ * that is never used again; the request is borrowed for the call. */
+struct conns_handler {
+    void (*request)(void *context, uint64_t now_ms, uint64_t client, uint64_t tag,
+                    const struct wire_request *request);
+    void (*forget)(void *context, uint64_t client);
+    void *context;
+};
+
+/* The configuration is borrowed.  NULL: out of memory. */
+struct conns *conns_new(struct ev_loop *loop, const struct config *config,
+                        const struct conns_handler *handler);
+void conns_free(struct conns *all); /* Closes all connections.  Takes NULL. */
+
+/* Takes over a socket. */
+void conns_accept(struct conns *all, int fd, const struct address *from);
+
+/* One reply: between begin and end, the reply to `tag` is printed into the
+ * buffer that begin returned, with `ret_id`.  NULL: the client is gone. */
+struct wire_buffer *conns_reply_begin(struct conns *all, uint64_t client, uint64_t tag,
+                                      struct wire_text *ret_id);
+void conns_reply_end(struct conns *all, uint64_t client, uint64_t tag);
+
+/* Back-pressure for all: no request is taken while paused. */
+void conns_pause(struct conns *all, bool paused);
+
+/* Goes on with connections that were held back and may go on.  True when that
+ * brought requests. */
+bool conns_resume(struct conns *all);
+
+/* Sends what has gathered, with one call each. */
+void conns_flush(struct conns *all);
+
+/* Has every client taken all that was printed for it? */
+bool conns_drained(const struct conns *all);
+
+#endif

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * conn_internal.h -- what conn.c (life, output, deadlines) and conn_input.c
+ * (lines) know of a connection.
+ *
+ *              end of input             all answered and sent
+ *     OPEN ------------------> ENDING ------------------------> DEAD
+ *       \                                                        ^
+ *        \  a line that must end it             read to its end  |
+ *         `----------------------> LINGERING --------------------'
+ *                                            or CONN_LINGER_MS
+ *
+ * A broken socket or a passed deadline leads from anywhere to DEAD.
+ */
+#ifndef LOCKD_CONN_INTERNAL_H
+#define LOCKD_CONN_INTERNAL_H
+
+#include "lockd/conn.h"
+#include "lockd/tags.h"
+
+#include <uthash.h>
+
+enum conn_state { CONN_OPEN, CONN_ENDING, CONN_LINGERING, CONN_DEAD };
+
+struct conn {
+    uint64_t number;
+    struct conns *all;
+    UT_hash_handle hh;
+    struct conn *dirty_next, *dirty_prev; /* Has output to send in this turn. */
+    struct conn *held_next, *held_prev;   /* Is not read for now. */
+    ev_io reader;
+    ev_io writer; /* Runs only while the socket takes no more. */
+    int fd;
+    enum conn_state state;
+    bool dirty, held;
+
+    char *in; /* What was read and not yet parsed. */
+    size_t in_size, in_capacity;
+    size_t in_scanned; /* Without a newline up to here. */
+    struct wire_buffer out;
+    size_t out_sent;
+    struct tag_list tags; /* Of the outstanding requests. */
+    uint64_t active_ms;   /* When octets last moved. */
+    uint64_t line_ms;     /* Since when there is half a line; 0: there is none. */
+    uint64_t end_ms;      /* LINGERING: until then. */
+};
+
+struct conns {
+    struct ev_loop *loop;
+    const struct config *config;
+    struct conns_handler handler;
+    ev_timer sweep;
+    struct conn *table; /* uthash by number. */
+    struct conn *dirty, *held, *dead;
+    struct tags *tags;
+    struct wire_memory memory;
+    char *shared; /* CONN_READ_SIZE octets. */
+    uint64_t number_last;
+    size_t buffered; /* Octets of the connections' buffers. */
+    bool paused;
+    bool requests; /* Some were handed over since this was last cleared. */
+};
+
+static inline size_t conn_unsent(const struct conn *c)
+{
+    return c->out.size - c->out_sent;
+}
+
+/* conn.c.  A killed connection has given everything back, but the struct lives
+ * until the end of the turn: callers further up may still look at its state. */
+void conn_kill(struct conn *c, const char *reason);
+void conn_hold(struct conn *c);
+void conn_drop_input(struct conn *c);
+void conn_refuse(struct conn *c, const struct wire_refusal *refusal);
+
+/* conn_input.c.  May more requests be taken now? */
+bool conn_may_go_on(const struct conn *c);
+void conn_on_readable(struct ev_loop *loop, ev_io *io, int events);
+
+/* Goes on with what was read before the connection was held. */
+void conn_step_held(struct conn *c, uint64_t now_ms);
+
+#endif

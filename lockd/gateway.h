@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * gateway.h -- between the words of the client protocol and those of the cell.
+ *
+ * The only place that knows both, so that either can change without the other:
+ * requests in, replies out, and the one mapping of refusals to wire errors.
+ */
+#ifndef LOCKD_GATEWAY_H
+#define LOCKD_GATEWAY_H
+
+#include "libclient/wire.h"
+#include "lockd/service.h"
+
+struct gateway_config {
+    const char *cell;
+    const char *principal; /* Of all who connect to the client port. */
+    paxos_id self;
+
+    /* Where clients find a replica; NULL or "" when that isn't known. */
+    const char *(*client_address)(void *context, paxos_id replica);
+    void *context;
+};
+
+struct gateway;
+
+/* NULL: out of memory.  The config is copied, its texts are borrowed. */
+struct gateway *gateway_new(const struct gateway_config *config);
+void gateway_free(struct gateway *g);
+
+/* What the wire asks, for the service.  Borrows from `in`. */
+void gateway_request(const struct gateway *g, const struct wire_request *in, uint64_t client,
+                     uint64_t tag, struct service_request *ret_request);
+
+/* Prints the reply of the service to a request that came with `id`. */
+void gateway_reply(struct gateway *g, const struct service_reply *in, struct wire_text id,
+                   struct wire_buffer *out);
+
+/* The refusals of the cell in the words of the wire. */
+enum wire_error gateway_refusal(enum lease_rc rc);
+
+#endif

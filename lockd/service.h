@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * service.h -- the second seam: one replica as a pure machine.
+ *
+ * The service owns a paxos replica and the replicated state, and joins them
+ * with the clients' requests.  It does no I/O and knows no clock:
+ *
+ *     requests, frames, ticks, "durable"  -->  service_*()
+ *     service_turn(now)  -->  messages to send, a batch to store, replies
+ *     service_advance()
+ *
+ * The daemon's loop calls it once per turn with all that the turn brought, so a
+ * turn's commands share one log entry, one transaction and one sync.  The
+ * simulator calls it the same way.
+ */
+#ifndef LOCKD_SERVICE_H
+#define LOCKD_SERVICE_H
+
+#include "lease/lease.h"
+#include "lockd/store.h"
+#include "paxos/paxos.h"
+
+enum {
+    SERVICE_BATCH_COMMANDS = 1024,        /* Commands in one log entry. */
+    SERVICE_BATCH_BYTES = 1024 * 1024,    /* Their octets. */
+    SERVICE_SET_BYTES = 1024 * 1024,      /* Changed rows that trigger a set ... */
+    SERVICE_SET_MS = 1000,                /* ... or this long after the last one. */
+    SERVICE_CELL_MAX = STORE_CELL_MAX,
+};
+
+struct service_config {
+    struct paxos_config paxos;
+    struct lease_limits limits;
+    char cell[SERVICE_CELL_MAX];  /* Name, NUL-terminated. */
+    uint32_t queue_commands_max;  /* Commands waiting for a slot or its outcome. */
+    uint64_t queue_bytes_max;     /* Their octets while they wait for a slot. */
+    uint32_t reads_max;           /* Reads waiting for a confirmation round. */
+
+    /* Told of each entry as it is applied; decides nothing.  NULL in the daemon,
+     * the checkers' window in the simulator. */
+    void (*observe)(void *context, const struct paxos_entry *entry, bool in_force,
+                    uint64_t digest);
+    void *observe_context;
+};
+
+struct service;
+
+/* Everything is allocated through `allocator` at the start, except what the
+ * state needs as it grows. */
+struct service *service_new(const struct service_config *config,
+                            const struct lease_allocator *allocator);
+void service_free(struct service *s);
+
+/* At the start, in this order: all rows; loaded; log entries above applied_slot
+ * up to the chosen mark; then the start, with the votes above the mark.  Each
+ * returns false when what the store holds makes no sense; the replica must stop
+ * then. */
+bool service_load_row(struct service *s, const struct lease_row *row);
+bool service_loaded(struct service *s, uint64_t applied_slot, uint32_t applied_position,
+                    uint64_t digest);
+bool service_replay(struct service *s, const struct paxos_entry *entry);
+bool service_start(struct service *s, const struct paxos_restored *restored);
+
+/* ---------------------------------------------------------------- requests */
+
+enum service_op {
+    SERVICE_GET = 1,
+    SERVICE_STAT,
+    SERVICE_LIST,
+    SERVICE_STATUS, /* Answered by any replica, at once, from what it knows. */
+    SERVICE_PUT,
+    SERVICE_CREATE,
+    SERVICE_DELETE,
+};
+
+/* `client` and `tag` come back with the reply and mean nothing here; a client
+ * is a connection, and its commands enter the log in the order of arrival. */
+struct service_request {
+    uint64_t client;
+    uint64_t tag;
+    enum service_op op;
+    struct bytes principal;
+    struct bytes name;          /* The whole name, /ls/<cell>/...  Borrowed for the call. */
+    enum lease_kind kind;       /* CREATE. */
+    struct bytes content;       /* PUT, CREATE. */
+    uint64_t if_generation;     /* Or LEASE_ANY. */
+    uint64_t if_instance;       /* Or LEASE_ANY. */
+    struct bytes after;         /* LIST. */
+    uint32_t limit;             /* LIST; 0: LEASE_LIST_MAX. */
+};
+
+/* What can come of a request.  SERVICE_REFUSED: see `rc`. */
+#define SERVICE_OUTCOME_MAP(X)                                                                   \
+    X(SERVICE_DONE, "done")                                                                      \
+    X(SERVICE_REFUSED, "the state refuses it; see rc")                                           \
+    X(SERVICE_NOT_MASTER, "this replica is not the master; it was not executed")                 \
+    X(SERVICE_BAD_NAME, "the name is not valid in this cell")                                    \
+    X(SERVICE_TOO_LARGE, "it exceeds a limit")                                                   \
+    X(SERVICE_OVERLOADED, "too much is waiting; it was not executed")                            \
+    X(SERVICE_UNKNOWN, "mastership was lost; it may or may not have been executed")
+
+enum service_outcome {
+#define SERVICE_OUTCOME_ENUM(name, text) name,
+    SERVICE_OUTCOME_MAP(SERVICE_OUTCOME_ENUM)
+#undef SERVICE_OUTCOME_ENUM
+};
+
+struct service_status {
+    struct paxos_status paxos;
+    struct lease_position position;
+    struct lease_counts counts;
+    uint64_t digest;
+    uint64_t tables_slot; /* The tables on disk hold the effects up to here. */
+    uint64_t log_first;   /* Log rows kept from here on; 0: not cut since the start. */
+    bool low_space;
+    uint32_t survives;    /* More failures that leave a majority; the master's view, else 0. */
+    uint64_t now_ms;
+};
+
+struct service_reply {
+    uint64_t client;
+    uint64_t tag;
+    enum service_op op;
+    enum service_outcome outcome;
+    enum lease_rc rc;         /* With SERVICE_REFUSED. */
+    paxos_id master;          /* With SERVICE_NOT_MASTER: whom to ask, 0: not known. */
+    uint64_t epoch;           /* DONE, REFUSED: of the state that answered ... */
+    uint64_t revision;        /* ... its revision ... */
+    uint64_t slot;            /* ... and index. */
+    uint32_t position;
+    struct lease_stat stat;   /* PUT, CREATE, GET, STAT; CONFLICT. */
+    bool created;             /* PUT. */
+    struct bytes content;     /* GET.  Borrowed until service_advance(). */
+    const struct lease_child *children; /* LIST. */
+    uint32_t children_count;
+    bool more;                /* LIST. */
+    const struct service_status *status; /* STATUS. */
+};
+
+/* Takes one request.  Its reply comes with a later service_output, exactly once
+ * unless the client is forgotten. */
+void service_request(struct service *s, uint64_t now_ms, const struct service_request *request);
+
+/* The client is gone: no more replies for it.  Its commands run on. */
+void service_forget(struct service *s, uint64_t client);
+
+/* ------------------------------------------------------------------ events */
+
+enum paxos_drop service_receive(struct service *s, uint64_t now_ms,
+                                const struct paxos_message *message);
+void service_durable(struct service *s, uint64_t now_ms, uint64_t ticket);
+
+/* The set that brought the tables to `applied_slot` is on disk. */
+void service_set_durable(struct service *s, uint64_t applied_slot);
+void service_log_read(struct service *s, uint64_t now_ms, const struct paxos_log_read *answer);
+void service_peer_gone(struct service *s, uint64_t now_ms, paxos_id peer);
+
+/* Refuse growth (puts and creates) while space is low. */
+void service_low_space(struct service *s, bool low);
+
+/* Clean shutdown: take no more requests, finish what is in flight, hand the
+ * mastership over.  Done when service_idle() says so. */
+void service_hand_over(struct service *s, uint64_t now_ms);
+bool service_idle(const struct service *s);
+
+/* ------------------------------------------------------------------ output */
+
+struct service_output {
+    const struct paxos_message *at_once;  /* Send in this order: at_once, then released. */
+    const struct paxos_message *released;
+    uint32_t at_once_count;
+    uint32_t released_count;
+    const struct store_batch *store;      /* NULL: nothing to write. */
+    const struct paxos_wanted *reads;     /* Of the log, for peers that lag. */
+    uint32_t reads_count;
+    const struct service_reply *replies;
+    uint32_t replies_count;
+    const struct paxos_note *notes;
+    uint32_t notes_count;
+    uint64_t wake_at_ms; /* Call service_turn() no later than this. */
+    bool more;           /* Call service_turn() again at once: work is left over. */
+};
+
+/* Proposes what has queued, lets paxos decide, applies what is chosen, answers
+ * what can be answered.  `wall_ms` labels the entries proposed.  The output is
+ * borrowed until service_advance(), which must follow. */
+const struct service_output *service_turn(struct service *s, uint64_t now_ms, uint64_t wall_ms);
+void service_advance(struct service *s);
+
+/* For the simulator's checkers, traces and `cell.status`. */
+void service_status(const struct service *s, uint64_t now_ms, struct service_status *ret_status);
+const struct lease *service_lease(const struct service *s);
+const struct paxos *service_paxos(const struct service *s);
+const char *service_outcome_text(enum service_outcome outcome);
+
+/* The end of a life for tests: asserts the invariants of both halves. */
+void service_check(const struct service *s);
+
+#endif

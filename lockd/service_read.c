@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * service_read.c -- reads: from the request through a round to the answer.
+ *
+ * A linearizable read needs no slot and no disk.  It waits for a confirmation
+ * round that began after it arrived: a majority then still followed our ballot,
+ * so nothing can have been chosen under another one and acknowledged before the
+ * read arrived.  Whatever was acknowledged under ours is applied here, because
+ * we acknowledge after our own apply.  So the state as it stands after the round
+ * answers the read, and a refusal that depends on it is as good as a value.
+ */
+#include "lockd/service_internal.h"
+
+#include "paxos/base/mutant.h"
+#include "paxos/base/pure.h"
+
+/* ------------------------------------------------------------------- names */
+
+static bool is_this_cell(const struct service *s, struct bytes word)
+{
+    static const char local[] = "local";
+    return bytes_equal(word, bytes_of(local, sizeof local - 1)) ||
+           bytes_equal(word, bytes_of(s->config.cell, strlen(s->config.cell)));
+}
+
+bool name_path(const struct service *s, struct bytes name, struct bytes *ret_path)
+{
+    static const char prefix[] = "/ls/";
+    const size_t prefix_size = sizeof prefix - 1;
+    if (name.size < prefix_size || memcmp(name.data, prefix, prefix_size) != 0) {
+        return false;
+    }
+    const struct bytes rest = bytes_of(name.data + prefix_size, name.size - prefix_size);
+    const uint8_t *slash = rest.size == 0 ? NULL : memchr(rest.data, '/', rest.size);
+    const size_t cell_size = slash == NULL ? rest.size : (size_t)(slash - rest.data);
+    if (!is_this_cell(s, bytes_of(rest.data, cell_size))) {
+        return false;
+    }
+    if (slash == NULL) {
+        *ret_path = bytes_of(NULL, 0); /* The root. */
+        return true;
+    }
+    const struct bytes path = bytes_of(slash + 1, rest.size - cell_size - 1);
+    if (path.size == 0 || lease_path_check(path) != LEASE_OK) {
+        return false;
+    }
+    *ret_path = path;
+    return true;
+}
+
+/* ---------------------------------------------------------------- requests */
+
+static struct pending_read *read_at(const struct read_queue *q, uint32_t index)
+{
+    assert(index < q->count);
+    return &q->reads[((uint64_t)q->first + index) % q->capacity];
+}
+
+/* Room at the back of the queue, with `octets` for names; NULL: it is full. */
+static struct pending_read *read_push(struct read_queue *q, size_t octets, uint8_t **ret_names)
+{
+    if (q->count == q->capacity) {
+        return NULL;
+    }
+    *ret_names = byte_ring_push(&q->names, octets);
+    if (*ret_names == NULL) {
+        return NULL;
+    }
+    q->count++;
+    return read_at(q, q->count - 1);
+}
+
+static uint32_t page_limit(uint32_t limit)
+{
+    return limit == 0 || limit > LEASE_LIST_MAX ? LEASE_LIST_MAX : limit;
+}
+
+static void copy_octets(uint8_t *to, struct bytes from)
+{
+    if (from.size > 0) {
+        memcpy(to, from.data, from.size);
+    }
+}
+
+void read_request(struct service *s, uint64_t now_ms, const struct service_request *request,
+                  struct bytes path)
+{
+    const struct bytes after = request->op == SERVICE_LIST ? request->after : bytes_of(NULL, 0);
+    if (after.size > LEASE_COMPONENT_MAX) {
+        reply_add(s, request->client, request->tag, request->op, SERVICE_BAD_NAME);
+        return;
+    }
+    uint64_t round = 0;
+    if (s->epoch == 0 || s->closing ||
+        paxos_confirm(s->paxos, now_ms, /* urgent= */ true, &round) != PAXOS_OK) {
+        reply_not_master(s, request->client, request->tag, request->op);
+        return;
+    }
+    uint8_t *names;
+    struct pending_read *read = read_push(&s->reads, path.size + after.size, &names);
+    if (read == NULL) {
+        reply_add(s, request->client, request->tag, request->op, SERVICE_OVERLOADED);
+        return;
+    }
+    *read = (struct pending_read){
+        .client = request->client,
+        .tag = request->tag,
+        .round = mutant(read_without_round) ? 0 : round,
+        .epoch = s->epoch,
+        .limit = page_limit(request->limit),
+        .path_size = (uint16_t)path.size,
+        .after_size = (uint16_t)after.size,
+        .op = (uint8_t)request->op,
+    };
+    copy_octets(names, path);
+    copy_octets(names + path.size, after);
+}
+
+/* ----------------------------------------------------------------- answers */
+
+/* What one turn may still answer: replies are borrowed from here and from the
+ * state, and whoever prints them shall not be kept from the rest of his work. */
+struct answer_room {
+    struct lease_position position;
+    uint32_t children_used;
+    size_t content_bytes;
+};
+
+static enum lease_rc answer_get(struct service *s, struct bytes path,
+                                struct service_reply *reply, struct answer_room *room)
+{
+    struct bytes content;
+    const enum lease_rc rc = lease_get(s->lease, path, &reply->stat, &content);
+    if (rc == LEASE_OK && reply->op == SERVICE_GET) {
+        if (reply->stat.kind == LEASE_DIRECTORY) {
+            return LEASE_NOT_A_FILE;
+        }
+        reply->content = content;
+        room->content_bytes += content.size;
+    }
+    return rc;
+}
+
+static enum lease_rc answer_list(struct service *s, const struct pending_read *read,
+                                 struct bytes path, struct bytes after,
+                                 struct service_reply *reply, struct answer_room *room)
+{
+    struct lease_child *children = s->children + room->children_used;
+    uint32_t count = 0;
+    const enum lease_rc rc =
+        lease_list(s->lease, path, after, read->limit, children, &count, &reply->more);
+    if (rc == LEASE_OK) {
+        reply->children = children;
+        reply->children_count = count;
+        room->children_used += count;
+    }
+    return rc;
+}
+
+static void answer_read(struct service *s, const struct pending_read *read,
+                        struct answer_room *room)
+{
+    const uint8_t *names = s->reads.names.data + s->reads.names.first;
+    const struct bytes path = bytes_of(names, read->path_size);
+    const struct bytes after = bytes_of(names + read->path_size, read->after_size);
+    struct service_reply *reply =
+        reply_add(s, read->client, read->tag, (enum service_op)read->op, SERVICE_DONE);
+
+    reply->rc = read->op == SERVICE_LIST ? answer_list(s, read, path, after, reply, room)
+                                         : answer_get(s, path, reply, room);
+    if (reply->rc != LEASE_OK) {
+        reply->outcome = SERVICE_REFUSED;
+    }
+    reply->epoch = room->position.epoch;
+    reply->revision = room->position.revision;
+    reply->slot = room->position.slot;
+    reply->position = room->position.position;
+}
+
+static bool has_room(const struct answer_room *room, const struct pending_read *read)
+{
+    switch (read->op) {
+    case SERVICE_GET:
+        return room->content_bytes < READ_TURN_BYTES;
+    case SERVICE_LIST:
+        return READ_TURN_CHILDREN - room->children_used >= read->limit;
+    default:
+        return true;
+    }
+}
+
+static void drop_oldest(struct read_queue *q)
+{
+    const struct pending_read *read = read_at(q, 0);
+    byte_ring_drop(&q->names, (size_t)read->path_size + read->after_size);
+    q->first = q->first + 1 == q->capacity ? 0 : q->first + 1;
+    q->count--;
+}
+
+bool reads_answer(struct service *s, uint64_t confirmed)
+{
+    struct answer_room room = {.position = lease_position(s->lease)};
+    while (s->reads.count > 0) {
+        const struct pending_read *read = read_at(&s->reads, 0);
+        assert(read->epoch == s->epoch);
+        if (read->round > confirmed) {
+            break;
+        }
+        if (!has_room(&room, read)) {
+            return false;
+        }
+        if (read->op != 0) {
+            answer_read(s, read, &room);
+        }
+        drop_oldest(&s->reads);
+    }
+    return true;
+}
+
+void reads_lost(struct service *s)
+{
+    while (s->reads.count > 0) {
+        const struct pending_read *read = read_at(&s->reads, 0);
+        if (read->op != 0) {
+            reply_not_master(s, read->client, read->tag, (enum service_op)read->op);
+        }
+        drop_oldest(&s->reads);
+    }
+}
+
+void reads_each(struct service *s, void (*change)(void *context, struct pending_read *read),
+                void *context)
+{
+    for (uint32_t i = 0; i < s->reads.count; i++) {
+        change(context, read_at(&s->reads, i));
+    }
+}
+
+void reads_check(const struct service *s)
+{
+    size_t octets = 0;
+    for (uint32_t i = 0; i < s->reads.count; i++) {
+        const struct pending_read *read = read_at(&s->reads, i);
+        assert(read->epoch == s->epoch);
+        octets += (size_t)read->path_size + read->after_size;
+    }
+    assert(octets == s->reads.names.used);
+}
