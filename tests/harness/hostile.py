@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""hostile.py -- lines that no honest client sends, from a seed."""
+
+import json
+
+NAME = "/ls/local/hostile"
+
+_VALID = (
+    {"method": "node.get", "params": {"name": NAME}},
+    {"method": "node.stat", "params": {"name": NAME}},
+    {"method": "node.list", "params": {"name": "/ls/local"}},
+    {"method": "node.put", "params": {"name": NAME, "content": "x"}},
+    {"method": "node.create", "params": {"name": NAME + "/d", "kind": "directory"}},
+    {"method": "node.delete", "params": {"name": NAME + "/none"}},
+    {"method": "cell.status", "params": {}},
+)
+
+_ODD_VALUES = (
+    b"1e999", b"-1e999", b"NaN", b"Infinity", b"-0", b"01", b"1.", b"9007199254740993",
+    b"18446744073709551616", b"-9223372036854775809", b"1e-400", b"0.1", b"true", b"null",
+    b"[]", b"{}", b'""', b'"\\ud800"', b'"\\u0000"', b'"\\x41"', b'"\xff\xfe"', b'"\xc0\xaf"',
+    b'"\xed\xa0\x80"', b'"\xf4\x90\x80\x80"', b'"unterminated', b"'single'", b"/* comment */ 1",
+)
+
+_ODD_NAMES = (
+    "", "/", "//", "/ls", "/ls/", "/ls/local/", "/ls/local//x", "/ls/local/.", "/ls/local/..",
+    "/ls/local/../x", "/ls/other/x", "ls/local/x", "/ls/local/a\nb", "/ls/local/\u0007",
+    "/ls/local/" + "x" * 256, "/ls/local/" + "y/" * 600 + "y", "\u2028",
+)
+
+_ODD_LINES = (
+    b"[]", b"{}", b"null", b"0", b'"text"', b"[1,2,3]", b"GET / HTTP/1.1", b"\x16\x03\x01\x02\x00",
+    b"ruok", b"{", b"}", b'{"jsonrpc":"2.0"}', b'{"jsonrpc":"1.0","id":1,"method":"node.get"}',
+    b'{"jsonrpc":"2.0","id":{},"method":"node.get","params":{"name":"/ls/local/x"}}',
+    b'{"jsonrpc":"2.0","id":1,"id":2,"method":"cell.status"}',
+    b'{"jsonrpc":"2.0","id":1,"method":"node.get","params":{"name":"a","name":"b"}}',
+    b'{"jsonrpc":"2.0","id":1,"method":"node.get","params":["/ls/local/x"]}',
+    b'{"jsonrpc":"2.0","id":1,"method":"node.none","params":{}}',
+    b'{"jsonrpc":"2.0","id":1,"method":7,"params":{}}',
+    b'{"jsonrpc":"2.0","id":1,"method":"node.get","params":{"name":7}}',
+    b'{"jsonrpc":"2.0","id":1,"method":"node.put","params":{"name":"/ls/local/x"}}',
+    b'{"jsonrpc":"2.0","id":1,"method":"node.put","params":{"name":"/ls/local/x",'
+    b'"content":"a","content_base64":"YQ=="}}',
+    b'{"jsonrpc":"2.0","id":1,"method":"node.put","params":{"name":"/ls/local/x",'
+    b'"content_base64":"Y!=="}}',
+    b'[{"jsonrpc":"2.0","id":1,"method":"cell.status"}]',
+    b'{"jsonrpc":"2.0","id":1,"method":"cell.status"} trailing',
+    b'{"jsonrpc":"2.0","id":"' + b"i" * 5000 + b'","method":"cell.status"}',
+)
+
+
+def _valid(rng):
+    message = {"jsonrpc": "2.0", "id": rng.randrange(1000), **rng.choice(_VALID)}
+    return json.dumps(message).encode()
+
+
+def _noise(rng):
+    return rng.randbytes(rng.randrange(1, 400)).replace(b"\n", b"\r")
+
+
+def _truncated(rng):
+    line = _valid(rng)
+    return line[: rng.randrange(1, len(line))]
+
+
+def _mutated(rng):
+    line = bytearray(_valid(rng))
+    for _ in range(rng.randrange(1, 4)):
+        line[rng.randrange(len(line))] = rng.randrange(256)
+    return bytes(line).replace(b"\n", b"\t")
+
+
+def _deep(rng):
+    depth = rng.choice((15, 16, 17, 18, 100, 5000, 100000))
+    opener, closer = rng.choice(((b"[", b"]"), (b'{"a":', b"}")))
+    line = opener * depth + b"1" + (closer * depth if rng.random() < 0.5 else b"")
+    if rng.random() < 0.5:
+        line = b'{"jsonrpc":"2.0","id":1,"method":"cell.status","params":' + line + b"}"
+    return line
+
+
+def _odd_value(rng):
+    value = rng.choice(_ODD_VALUES)
+    member = rng.choice((b"name", b"content", b"content_base64", b"if_generation", b"limit", b"x"))
+    return (
+        b'{"jsonrpc":"2.0","id":5,"method":"node.put","params":{"name":"' + NAME.encode()
+        + b'","content":"x","' + member + b'":' + value + b"}}"
+    )
+
+
+def _odd_name(rng):
+    method = rng.choice(("node.get", "node.put", "node.delete", "node.list", "node.create"))
+    params = {"name": rng.choice(_ODD_NAMES)}
+    if method == "node.put":
+        params["content"] = "x"
+    return json.dumps({"jsonrpc": "2.0", "id": 6, "method": method, "params": params}).encode()
+
+
+def _odd_line(rng):
+    return rng.choice(_ODD_LINES)
+
+
+def _large(rng):
+    """A file beyond its limit in a line within its; rarely a line beyond."""
+    size = rng.choice((257 * 1024, 500 * 1024, 767 * 1024, 769 * 1024, 2 * 1024 * 1024))
+    return (
+        b'{"jsonrpc":"2.0","id":7,"method":"node.put","params":{"name":"' + NAME.encode()
+        + b'","content":"' + b"x" * size + b'"}}'
+    )
+
+
+_KINDS = (
+    (_noise, 20), (_truncated, 20), (_mutated, 20), (_deep, 8), (_odd_value, 12),
+    (_odd_name, 10), (_odd_line, 10), (_valid, 6), (_large, 0.5),
+)
+
+
+def line(rng):
+    """A line without its newline; at least one octet that is no blank."""
+    kinds, weights = zip(*_KINDS)
+    while True:
+        made = rng.choices(kinds, weights)[0](rng)
+        if made.strip():
+            return made

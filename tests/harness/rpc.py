@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""rpc.py -- the client protocol, as small as it can be.
+
+Deliberately not built on any code of ours: a mistake that daemon and library
+share would be invisible to a test that uses the library.
+"""
+
+import json
+import socket
+import time
+
+
+class RpcError(Exception):
+    """An answer of the cell that is an error: nothing was executed unless
+    `name` is unknown_outcome."""
+
+    def __init__(self, error):
+        super().__init__(error)
+        self.code = error.get("code")
+        self.message = error.get("message", "")
+        self.data = error.get("data") or {}
+        self.name = self.data.get("code", "")
+
+
+class Unknown(Exception):
+    """The request may or may not have been executed."""
+
+
+class Closed(Exception):
+    """The server closed the connection."""
+
+
+def parse_address(text):
+    host, _, port = text.rpartition(":")
+    return host, int(port)
+
+
+class Connection:
+    """One TCP connection to one replica."""
+
+    def __init__(self, address, timeout=10.0):
+        self.socket = socket.create_connection(parse_address(address), timeout=timeout)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.timeout = timeout
+        self.buffer = bytearray()
+        self.next_id = 1
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        self.socket.close()
+
+    def send(self, data):
+        """Octets as they are."""
+        self.socket.settimeout(self.timeout)
+        self.socket.sendall(data)
+
+    def request(self, method, **params):
+        """Sends a request without waiting; returns its id."""
+        number = self.next_id
+        self.next_id += 1
+        message = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+        self.send(json.dumps(message, ensure_ascii=False).encode() + b"\n")
+        return number
+
+    def line(self, timeout=None):
+        """The next line, without its newline.  Closed at the end of the stream."""
+        deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
+        while True:
+            end = self.buffer.find(b"\n")
+            if end >= 0:
+                line = bytes(self.buffer[:end])
+                del self.buffer[: end + 1]
+                return line
+            self.socket.settimeout(max(0.001, deadline - time.monotonic()))
+            try:
+                data = self.socket.recv(65536)
+            except ConnectionError as error:
+                raise Closed(str(error)) from error
+            if not data:
+                raise Closed("end of stream")
+            self.buffer += data
+
+    def answer(self, timeout=None):
+        """The next message, parsed; strict about what JSON-RPC says of it."""
+        message = json.loads(self.line(timeout).decode("utf-8"))
+        assert message.get("jsonrpc") == "2.0", message
+        assert "id" in message, message
+        assert ("result" in message) != ("error" in message), message
+        return message
+
+    def call(self, method, timeout=None, **params):
+        """One request and its answer, nothing else being outstanding."""
+        number = self.request(method, **params)
+        message = self.answer(timeout)
+        assert message["id"] == number, (number, message)
+        if "error" in message:
+            raise RpcError(message["error"])
+        return message["result"]
+
+
+# Refusals after which another replica, or the same one a moment later, may do it.
+_ELSEWHERE = ("not_master", "unavailable", "overloaded")
+
+
+class CellClient:
+    """Follows the master.  Tries again only what certainly was not executed."""
+
+    def __init__(self, addresses, timeout=10.0, exchange=2.0):
+        self.addresses = list(addresses)
+        self.timeout = timeout    # Of a call.
+        self.exchange = exchange  # Of one request and its answer within it.
+        self.connection = None
+        self.turn = 0
+        self.hint = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+
+    def _connect(self, deadline):
+        address = self.hint
+        if address is None:
+            address = self.addresses[self.turn % len(self.addresses)]
+            self.turn += 1
+        self.hint = None
+        left = max(0.05, min(1.0, deadline - time.monotonic()))
+        self.connection = Connection(address, timeout=left)
+
+    def call(self, method, timeout=None, **params):
+        """The result; RpcError for a refusal; Unknown for a lost answer."""
+        deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
+        while time.monotonic() < deadline:
+            try:
+                if self.connection is None:
+                    self._connect(deadline)
+            except OSError:
+                time.sleep(0.01)
+                continue
+            try:
+                left = max(0.05, min(self.exchange, deadline - time.monotonic()))
+                return self.connection.call(method, timeout=left, **params)
+            except (Closed, OSError) as error:
+                self.close()
+                raise Unknown(repr(error)) from error
+            except RpcError as error:
+                if error.name == "unknown_outcome":
+                    self.close()
+                    raise Unknown(error.message) from error
+                if error.name not in _ELSEWHERE:
+                    raise
+                self.close()
+                self.hint = error.data.get("master") or None
+                time.sleep(0.01)
+        raise TimeoutError(f"{method}: no master within the time")
+
+    def read(self, method, timeout=None, **params):
+        """Like call() for what changes nothing, so a lost answer is asked for again."""
+        deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
+        while True:
+            try:
+                return self.call(method, timeout=max(0.05, deadline - time.monotonic()), **params)
+            except Unknown:
+                if time.monotonic() >= deadline:
+                    raise

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * lockctl.c -- the command line of a cell: options, and the table of subcommands.
+ *
+ * Every global option has an environment variable, so that a script sets them
+ * once; what stands on the command line wins.
+ */
+#include "tools/lockctl.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DEFAULT_ENDPOINTS "127.0.0.1:7400"
+enum { DEFAULT_TIMEOUT_MS = 10000 };
+#define DURATION_MS_MAX UINT64_C(31536000000) /* A year. */
+
+static const struct command commands[] = {
+    {"get", cmd_get, "NAME", "Write a file's content to standard output, octet for octet.\n"},
+    {"put", cmd_put, "[--if-generation N] NAME [VALUE | @FILE | -]",
+     "Write a file whole; makes it if it is missing, in a directory that exists.\n"
+     "\n"
+     "  VALUE   the content; @FILE takes it from a file, - or nothing from standard\n"
+     "          input; @@ at the start stands for a single @.  A VALUE that starts\n"
+     "          with - stands behind --.\n"
+     "  --if-generation N   write only if the file's generation is N; 0: only if the\n"
+     "          file does not exist\n"},
+    {"mkdir", cmd_mkdir, "[-p] NAME",
+     "Make a directory.\n"
+     "\n"
+     "  -p, --parents   make those above it too, and don't mind if they exist\n"},
+    {"ls", cmd_ls, "[-l] [NAME]",
+     "List a directory, in the order of the names' octets.\n"
+     "\n"
+     "  -l, --long   kind, generation, size, revision and time of each\n"},
+    {"stat", cmd_stat, "NAME", "Show all about a file or directory but its content.\n"},
+    {"rm", cmd_rm, "[--if-generation N] NAME",
+     "Delete a file or an empty directory.\n"
+     "\n"
+     "  --if-generation N   only if its generation is N\n"},
+    {"status", cmd_status, "[--wait D]",
+     "Show the replicas, the master, and how many more failures the cell survives.\n"
+     "\n"
+     "All endpoints are asked and each tells its own view; the master's counts.\n"
+     "\n"
+     "  --wait D   wait up to D until a master serves\n"},
+};
+
+enum { COMMANDS = sizeof commands / sizeof commands[0] };
+
+/* ------------------------------------------------------------------ help */
+
+static void print_help(void)
+{
+    printf("Usage: lockctl [OPTION]... COMMAND [ARGUMENT]...\n"
+           "Files and state of a lockd cell.\n\n");
+    for (size_t i = 0; i < COMMANDS; i++) {
+        printf("  %-7s %.*s\n", commands[i].name, (int)strcspn(commands[i].text, "\n"),
+               commands[i].text);
+    }
+    printf("\n"
+           "Options stand before the command:\n"
+           "      --endpoints A,B,..  replicas as HOST[:PORT]; one that runs is enough\n"
+           "                          (LOCKD_ENDPOINTS, default " DEFAULT_ENDPOINTS ")\n"
+           "  -o, --output FORMAT     simple, json or table (LOCKD_OUTPUT, default simple)\n"
+           "      --timeout D         bounds each exchange with the cell: a number with\n"
+           "                          ms, s, m or h; bare means seconds (LOCKD_TIMEOUT,\n"
+           "                          default 10s)\n"
+           "  -h, --help              this, or behind COMMAND more about it\n"
+           "  -V, --version\n"
+           "\n"
+           "A bare NAME means /ls/local/NAME.\n"
+           "\n"
+           "Exit: 0 done; 64 usage, bad name, too large; 65 conflict, exists, not empty;\n"
+           "66 no such node; 69 no master reached, not executed; 73 outcome unknown;\n"
+           "75 overloaded; 77 denied; 79 session lost; 1 other.\n");
+}
+
+static void print_command_help(const struct command *command)
+{
+    printf("Usage: lockctl [OPTION]... %s %s\n%s", command->name, command->usage,
+           command->text);
+}
+
+enum exit_code usage_error(const struct lockctl *ctl, const char *format, ...)
+{
+    const bool named = ctl->command != NULL;
+    va_list arguments;
+    fprintf(stderr, named ? "lockctl: %s: " : "lockctl: %s", named ? ctl->command->name : "");
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fprintf(stderr, "; see lockctl %s%s--help\n", named ? ctl->command->name : "",
+            named ? " " : "");
+    return EXIT_USAGE;
+}
+
+/* --------------------------------------------------------------- options */
+
+static const struct option global_options[] = {
+    {"endpoints", required_argument, NULL, 'e'}, {"output", required_argument, NULL, 'o'},
+    {"timeout", required_argument, NULL, 't'},   {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, 'V'},         {NULL, 0, NULL, 0},
+};
+
+/* Does a word that starts with -- give a global option? */
+static bool is_global(const char *word)
+{
+    for (const struct option *o = global_options; o->name != NULL; o++) {
+        const size_t size = strlen(o->name);
+        if (strncmp(word + 2, o->name, size) == 0 &&
+            (word[2 + size] == 0 || word[2 + size] == '=')) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void refuse_option(const struct lockctl *ctl, int argc, char **argv)
+{
+    /* getopt has stepped past a long option, but may be within a short one. */
+    const char *word = optind > 0 && optind <= argc ? argv[optind - 1] : "";
+    const bool is_long = strncmp(word, "--", 2) == 0;
+    if (ctl->command != NULL && (is_long ? is_global(word) : optopt == 'o')) {
+        usage_error(ctl, "the option %s stands before the command", is_long ? word : "-o");
+    } else if (!is_long && optopt != 0) {
+        usage_error(ctl, "the option -%c is unknown or lacks its argument", optopt);
+    } else {
+        usage_error(ctl, "the option %s is unknown or lacks its argument", word);
+    }
+    exit(EXIT_USAGE);
+}
+
+int next_option(const struct lockctl *ctl, int argc, char **argv, const char *shorts,
+                const struct option *longs)
+{
+    opterr = 0;
+    const int option = getopt_long(argc, argv, shorts, longs, NULL);
+    if (option == 'h' && ctl->command != NULL) {
+        print_command_help(ctl->command);
+        exit(EXIT_DONE);
+    }
+    if (option == '?' || option == ':') {
+        refuse_option(ctl, argc, argv);
+    }
+    return option;
+}
+
+bool parse_number(const char *text, uint64_t *ret_number)
+{
+    if (text[0] < '0' || text[0] > '9') {
+        return false;
+    }
+    char *end;
+    errno = 0;
+    const unsigned long long number = strtoull(text, &end, 10);
+    if (errno != 0 || *end != 0 || number > WIRE_NUMBER_MAX) {
+        return false;
+    }
+    *ret_number = number;
+    return true;
+}
+
+bool parse_duration(const char *text, uint64_t *ret_ms)
+{
+    static const struct {
+        const char *unit;
+        double ms;
+    } units[] = {{"ms", 1}, {"", 1000}, {"s", 1000}, {"m", 60000}, {"h", 3600000}};
+    const size_t digits = strspn(text, "0123456789.");
+    if (digits == 0 || digits > 15) {
+        return false;
+    }
+    char *end;
+    const double number = strtod(text, &end);
+    for (size_t i = 0; end == text + digits && i < sizeof units / sizeof units[0]; i++) {
+        const double ms = number * units[i].ms;
+        if (strcmp(end, units[i].unit) == 0 && ms <= (double)DURATION_MS_MAX) {
+            *ret_ms = (uint64_t)ms;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool take_output(struct lockctl *ctl, const char *word)
+{
+    static const char *const words[] = {
+        [OUTPUT_SIMPLE] = "simple", [OUTPUT_JSON] = "json", [OUTPUT_TABLE] = "table"};
+    for (unsigned i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (strcmp(word, words[i]) == 0) {
+            ctl->output = (enum output)i;
+            return true;
+        }
+    }
+    usage_error(ctl, "the output \"%s\" is not simple, json or table", word);
+    return false;
+}
+
+static bool take_timeout(struct lockctl *ctl, const char *word)
+{
+    if (!parse_duration(word, &ctl->timeout_ms) || ctl->timeout_ms == 0) {
+        usage_error(ctl, "the timeout \"%s\" is not a duration such as 500ms or 10s", word);
+        return false;
+    }
+    return true;
+}
+
+static bool take_environment(struct lockctl *ctl)
+{
+    const char *endpoints = getenv("LOCKD_ENDPOINTS");
+    const char *output = getenv("LOCKD_OUTPUT");
+    const char *timeout = getenv("LOCKD_TIMEOUT");
+    if (endpoints != NULL && *endpoints != 0) {
+        ctl->endpoints = endpoints;
+    }
+    return (output == NULL || *output == 0 || take_output(ctl, output)) &&
+           (timeout == NULL || *timeout == 0 || take_timeout(ctl, timeout));
+}
+
+static bool take_options(struct lockctl *ctl, int argc, char **argv)
+{
+    for (;;) {
+        switch (next_option(ctl, argc, argv, "+o:hV", global_options)) {
+        case -1:
+            return true;
+        case 'e':
+            ctl->endpoints = optarg;
+            break;
+        case 'o':
+            if (!take_output(ctl, optarg)) {
+                return false;
+            }
+            break;
+        case 't':
+            if (!take_timeout(ctl, optarg)) {
+                return false;
+            }
+            break;
+        case 'h':
+            print_help();
+            exit(EXIT_DONE);
+        case 'V':
+            printf("lockctl " LOCKD_VERSION "\n");
+            exit(EXIT_DONE);
+        default:
+            assert(false);
+        }
+    }
+}
+
+/* ------------------------------------------------------------------ main */
+
+static const struct command *find_command(const char *name)
+{
+    for (size_t i = 0; i < COMMANDS; i++) {
+        if (strcmp(commands[i].name, name) == 0) {
+            return &commands[i];
+        }
+    }
+    return NULL;
+}
+
+static enum exit_code run(struct lockctl *ctl, int argc, char **argv)
+{
+    if (!take_environment(ctl) || !take_options(ctl, argc, argv)) {
+        return EXIT_USAGE;
+    }
+    if (optind == argc) {
+        return usage_error(ctl, "no command is given");
+    }
+    const struct command *command = find_command(argv[optind]);
+    if (command == NULL) {
+        return usage_error(ctl, "there is no command \"%s\"", argv[optind]);
+    }
+    ctl->client = client_new(ctl->endpoints, ctl->timeout_ms);
+    if (ctl->client == NULL) {
+        return usage_error(ctl, "the endpoints \"%s\" are not HOST[:PORT],...", ctl->endpoints);
+    }
+    ctl->command = command;
+    argc -= optind;
+    argv += optind;
+    optind = 0; /* Makes getopt begin anew. */
+    return command->run(ctl, argc, argv);
+}
+
+int main(int argc, char **argv)
+{
+    struct lockctl ctl = {.endpoints = DEFAULT_ENDPOINTS, .timeout_ms = DEFAULT_TIMEOUT_MS};
+    enum exit_code code = run(&ctl, argc, argv);
+    client_free(ctl.client);
+    /* What was printed but could not be written was not said. */
+    if ((fflush(stdout) != 0 || ferror(stdout)) && code == EXIT_DONE) {
+        fprintf(stderr, "lockctl: standard output: %s\n", strerror(errno));
+        code = EXIT_OTHER;
+    }
+    return (int)code;
+}
