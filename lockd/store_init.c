@@ -139,11 +139,13 @@ static enum store_rc make_file(struct store *store, const struct store_identity 
         return store_fail(store, STORE_IO, "%s: %s", store->path, strerror(errno));
     }
     enum store_rc rc = write_file(store, identity, hard);
-    if (rc == STORE_OK &&
-        (fsync(fd) != 0 ||
-         renameat(store->dir, STORE_FILE ".new", store->dir, STORE_FILE) != 0 ||
-         fsync(store->dir) != 0)) {
+    if (rc == STORE_OK && (fsync(fd) != 0 || renameat(store->dir, STORE_FILE ".new", store->dir,
+                                                      STORE_FILE) != 0)) {
         rc = store_fail(store, STORE_IO, "%s: %s", store->path, strerror(errno));
+    }
+    if (rc == STORE_OK && fsync(store->dir) != 0) {
+        rc = store_fail(store, STORE_IO, "%s: %s", store->path, strerror(errno));
+        (void)unlinkat(store->dir, STORE_FILE, 0); /* What failed was not made. */
     }
     close(fd);
     return rc;

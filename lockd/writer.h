@@ -20,12 +20,12 @@
 #include "lockd/store.h"
 
 enum {
-    WRITER_QUEUE_BATCHES = 1024,              /* From here on, or ... */
-    WRITER_QUEUE_BYTES = 64 * 1024 * 1024,    /* ... from here on writer_full(). */
-    WRITER_COMMIT_BYTES = 8 * 1024 * 1024,    /* Most log bytes in one transaction, beyond the first batch. */
-    WRITER_IDLE_MS = 50,                      /* Nothing queued for this long: idle checkpoint. */
-    WRITER_SPACE_MS = 1000,                   /* How often free space is looked at. */
-    WRITER_FAILURE_MAX = 256,                 /* Octets of the failure's text, with the NUL. */
+    WRITER_QUEUE_BATCHES = 1024,           /* From here on, or ... */
+    WRITER_QUEUE_BYTES = 64 * 1024 * 1024, /* ... from here on writer_full(). */
+    WRITER_COMMIT_BYTES = 8 * 1024 * 1024, /* Of log batches in one transaction; one at least. */
+    WRITER_IDLE_MS = 50,                   /* Nothing queued for this long: idle checkpoint. */
+    WRITER_SPACE_MS = 1000,                /* How often free space is looked at. */
+    WRITER_FAILURE_MAX = 256,              /* Octets of the failure's text, with the NUL. */
 };
 
 struct store_writer; /* bytes.h has the shorter name for its cursor. */
@@ -34,7 +34,8 @@ struct store_writer; /* bytes.h has the shorter name for its cursor. */
  * caller closes it then.  `wake(context)` is called from the thread whenever
  * writer_poll() has something new; it must be quick and thread-safe
  * (ev_async_send() is).  NULL when no thread can be had. */
-struct store_writer *writer_new(struct store *store, void (*wake)(void *context), void *context);
+struct store_writer *writer_new(struct store *store, void (*wake)(void *context),
+                                void *context);
 
 /* Queues a batch, copied whole.  Batches become durable in the order of their
  * putting.  What is put after a failure is dropped: nothing of it will ever be
