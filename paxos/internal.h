@@ -35,14 +35,12 @@ enum {
 
 static_assert(PAXOS_RING >= 4 * PAXOS_WINDOW, "the ring holds the window and a tail");
 
-/* A ring of variable blocks, freed in any order, reclaimed from the oldest on
- * and only by paxos_advance(): what a batch points at stays where it is. */
+/* Variable blocks, freed in any order, moved together only by paxos_advance():
+ * what a batch points at stays where it is. */
 struct arena {
     size_t capacity;
-    size_t head;     /* The next block begins here. */
-    size_t tail;     /* The oldest block that is not reclaimed. */
-    uint32_t blocks; /* Between tail and head, wrap marks included. */
-    size_t live;     /* Octets in live blocks. */
+    size_t head; /* The next block begins here. */
+    size_t live; /* Octets in live blocks. */
 };
 
 /* What is known of one slot here. */
@@ -169,7 +167,8 @@ struct paxos {
 };
 
 /* -------------------------------------------------------------------- arena */
-uint8_t *arena_allocate(struct paxos *p, size_t size); /* NULL: no room. */
+/* NULL: no room.  Whose the block is, is 0 for one that is freed in this batch. */
+uint8_t *arena_allocate(struct paxos *p, paxos_slot owner, size_t size);
 void arena_free(struct paxos *p, const uint8_t *data); /* Takes NULL. */
 void arena_reclaim(struct paxos *p);
 

@@ -158,7 +158,7 @@ enum paxos_drop on_log_read(struct paxos *p, const struct paxos_log_read *answer
         entries[count] = answer->entries[count];
         assert(entries[count].slot == answer->slot + count && entries[count].slot <= p->chosen);
         const struct bytes data = entries[count].value.data;
-        uint8_t *copy = arena_allocate(p, data.size);
+        uint8_t *copy = arena_allocate(p, /* owner= */ 0, data.size);
         if (copy == NULL) {
             break;
         }

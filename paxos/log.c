@@ -25,14 +25,15 @@ bool log_in_reach(const struct paxos *p, paxos_slot slot)
     return slot > p->chosen && slot <= p->chosen + PAXOS_WINDOW && slot < p->first + PAXOS_RING;
 }
 
-static bool copy_value(struct paxos *p, const struct paxos_value *from, struct paxos_value *to)
+static bool copy_value(struct paxos *p, paxos_slot slot, const struct paxos_value *from,
+                       struct paxos_value *to)
 {
     *to = *from;
     if (from->data.size == 0) {
         to->data = bytes_of(NULL, 0);
         return true;
     }
-    uint8_t *data = arena_allocate(p, from->data.size);
+    uint8_t *data = arena_allocate(p, slot, from->data.size);
     if (data == NULL) {
         return false;
     }
@@ -67,7 +68,7 @@ bool log_vote(struct paxos *p, paxos_slot slot, struct paxos_ballot ballot,
 {
     assert(slot > p->chosen && slot < p->first + PAXOS_RING);
     struct paxos_value copy;
-    if (!copy_value(p, value, &copy)) {
+    if (!copy_value(p, slot, value, &copy)) {
         return false;
     }
     struct log_slot *at = take(p, slot);
@@ -91,7 +92,7 @@ bool log_carry(struct paxos *p, const struct paxos_entry *entry)
         return true;
     }
     struct paxos_value copy;
-    if (!copy_value(p, &entry->value, &copy)) {
+    if (!copy_value(p, entry->slot, &entry->value, &copy)) {
         return false;
     }
     if (at->carry.slot != 0) {

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/check/history.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { CHUNK_SIZE = 256 * 1024 };
+
+/* Bytes are handed out one behind the other and given back all at once. */
+struct history_chunk {
+    struct history_chunk *next;
+    size_t size, capacity;
+    uint8_t data[];
+};
+
+static void *must(void *memory)
+{
+    if (memory == NULL) {
+        fprintf(stderr, "out of memory\n");
+        exit(EXIT_FAILURE);
+    }
+    return memory;
+}
+
+static void *grow(void *array, uint32_t count, uint32_t *capacity, size_t size)
+{
+    if (count < *capacity) {
+        return array;
+    }
+    *capacity = *capacity == 0 ? 256 : *capacity * 2;
+    return must(realloc(array, *capacity * size));
+}
+
+uint32_t history_op_add(struct history *h, const struct history_op *op)
+{
+    h->ops = grow(h->ops, h->ops_count, &h->ops_capacity, sizeof *h->ops);
+    h->ops[h->ops_count++] = *op;
+    return h->ops_count;
+}
+
+void history_entry_add(struct history *h, const struct history_entry *entry)
+{
+    h->log = grow(h->log, h->log_count, &h->log_capacity, sizeof *h->log);
+    h->log[h->log_count++] = *entry;
+}
+
+static struct history_chunk *chunk_with_room(struct history *h, size_t size)
+{
+    struct history_chunk *chunk = h->chunks;
+    if (chunk != NULL && chunk->capacity - chunk->size >= size) {
+        return chunk;
+    }
+    const size_t capacity = size > CHUNK_SIZE ? size : CHUNK_SIZE;
+    chunk = must(malloc(sizeof *chunk + capacity));
+    *chunk = (struct history_chunk){.next = h->chunks, .capacity = capacity};
+    h->chunks = chunk;
+    return chunk;
+}
+
+struct bytes history_copy(struct history *h, struct bytes bytes)
+{
+    if (bytes.size == 0) {
+        return bytes_of(NULL, 0);
+    }
+    struct history_chunk *chunk = chunk_with_room(h, bytes.size);
+    uint8_t *at = chunk->data + chunk->size;
+    memcpy(at, bytes.data, bytes.size);
+    chunk->size += bytes.size;
+    return bytes_of(at, bytes.size);
+}
+
+/* Frees all chunks but, if there is one, the first. */
+static void free_chunks_behind_first(struct history *h)
+{
+    while (h->chunks != NULL && h->chunks->next != NULL) {
+        struct history_chunk *second = h->chunks->next;
+        h->chunks->next = second->next;
+        free(second);
+    }
+}
+
+void history_reset(struct history *h)
+{
+    free_chunks_behind_first(h);
+    if (h->chunks != NULL) {
+        h->chunks->size = 0;
+    }
+    h->ops_count = 0;
+    h->log_count = 0;
+}
+
+void history_free(struct history *h)
+{
+    free_chunks_behind_first(h);
+    free(h->chunks);
+    free(h->ops);
+    free(h->log);
+    *h = (struct history){.ops = NULL};
+}
+
+bool history_request_equal(const struct history_request *a, const struct history_request *b)
+{
+    return a->type == b->type && bytes_equal(a->path, b->path) && a->kind == b->kind &&
+           bytes_equal(a->content, b->content) && a->if_generation == b->if_generation &&
+           a->if_instance == b->if_instance && bytes_equal(a->after, b->after) &&
+           a->limit == b->limit;
+}
+
+void history_child_encode(struct writer *w, struct bytes name, const struct lease_stat *stat)
+{
+    write_u8(w, (uint8_t)name.size);
+    write_raw(w, name.data, name.size);
+    write_u8(w, (uint8_t)stat->kind);
+    write_u64(w, stat->instance);
+    write_u64(w, stat->content_generation);
+    write_u64(w, stat->checksum);
+    write_u64(w, stat->revision);
+    write_u64(w, stat->size);
+    write_u64(w, stat->children);
+}
+
+const char *history_type_name(enum history_type type)
+{
+    switch (type) {
+    case HISTORY_PUT:
+        return "put";
+    case HISTORY_CREATE:
+        return "create";
+    case HISTORY_DELETE:
+        return "delete";
+    case HISTORY_GET:
+        return "get";
+    case HISTORY_STAT:
+        return "stat";
+    case HISTORY_LIST:
+        return "list";
+    }
+    return "?";
+}
