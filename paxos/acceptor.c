@@ -253,6 +253,9 @@ enum paxos_drop on_accept(struct paxos *p, const struct paxos_message *m)
         learn_mark(p, m->from, m->ballot, m->chosen);
         return PAXOS_DROP_OUT_OF_WINDOW;
     }
+    if (entry->slot == 1 && !founding_agrees(p, &entry->value)) {
+        return PAXOS_DROP_OTHER_MEMBERS;
+    }
     struct log_slot *at = log_peek(p, entry->slot);
     const bool again = at != NULL && at->vote.slot != 0 && ballot_equal(at->vote.ballot, m->ballot);
     if (again && at->vote.value.checksum != entry->value.checksum) {

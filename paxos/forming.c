@@ -2,9 +2,11 @@
  *
  * Before there is a cell.  Each founder was given the list of all members, by
  * id and address; the identities of the others' stores it must learn.  It makes
- * no promise until it has pinned every one of them, so no two groups can found
- * two cells, and a store that is lost after that is missed rather than replaced
- * by an empty one ("lost", never "new").
+ * no promise until it has pinned every one of them, and each of the others has
+ * shown that it pinned the same.  So no two groups can found two cells, and a
+ * store that is lost is missed rather than replaced by an empty one ("lost",
+ * never "new"): whoever pinned the lost one refuses the new one, and shows its
+ * pin to all.
  *
  * The first master proposes the cell's id and its members in slot 1.  Who
  * missed that still has the pins, and fetches it.
@@ -15,19 +17,23 @@
 #include "paxos/codec.h"
 #include "paxos/base/pure.h"
 
-static uint32_t pinned_count(const struct paxos *p)
+static bool all_agreed(const struct paxos *p)
 {
     uint32_t pinned = 0;
+    uint32_t agreed = 1;
     for (uint32_t i = 0; i < member_count(p); i++) {
         pinned += p->hard.members.member[i].identity != 0;
+        agreed += i != p->self && p->peer[i].agreed;
     }
-    return pinned;
+    if (mutant(majority_formation)) {
+        return pinned >= quorum(p);
+    }
+    return pinned == member_count(p) && agreed == member_count(p);
 }
 
-static void leave_when_pinned(struct paxos *p)
+static void leave_when_agreed(struct paxos *p)
 {
-    const uint32_t needed = mutant(majority_formation) ? quorum(p) : member_count(p);
-    if (p->role == PAXOS_FORMING && pinned_count(p) >= needed) {
+    if (p->role == PAXOS_FORMING && all_agreed(p)) {
         p->role = PAXOS_FOLLOWER;
         election_soon(p);
     }
@@ -53,7 +59,7 @@ void forming_tick(struct paxos *p)
             send_found(p, i, p->hard.members.member[i].identity);
         }
     }
-    leave_when_pinned(p); /* A cell of one has nobody to wait for. */
+    leave_when_agreed(p); /* A cell of one has nobody to wait for. */
 }
 
 static bool same_settings(const struct paxos_settings *a, const struct paxos_settings *b)
@@ -76,7 +82,8 @@ static bool same_list(const struct paxos_members *a, const struct paxos_members 
     return true;
 }
 
-static void refuse(struct paxos *p, uint32_t from, enum paxos_note_kind why, uint64_t b)
+/* Says once why a peer is not listened to. */
+void refuse_peer(struct paxos *p, uint32_t from, enum paxos_note_kind why, uint64_t b)
 {
     if (!p->peer[from].refusal_noted) {
         p->peer[from].refusal_noted = true;
@@ -94,6 +101,29 @@ static void pin(struct paxos *p, uint32_t peer, uint64_t identity)
     }
 }
 
+/* The first member for which somebody else's list shows another identity than
+ * ours does; what is not pinned yet contradicts nothing.  NO_PEER: none. */
+static uint32_t contradicts(const struct paxos *p, const struct paxos_members *members)
+{
+    for (uint32_t i = 0; i < member_count(p); i++) {
+        const uint64_t ours = p->hard.members.member[i].identity;
+        const uint64_t theirs = members->member[i].identity;
+        if (ours != 0 && theirs != 0 && ours != theirs) {
+            return i;
+        }
+    }
+    return NO_PEER;
+}
+
+static bool same_identities(const struct paxos *p, const struct paxos_members *members)
+{
+    bool same = true;
+    for (uint32_t i = 0; i < member_count(p); i++) {
+        same &= members->member[i].identity == p->hard.members.member[i].identity;
+    }
+    return same;
+}
+
 /* The sender's cell is formed.  If it counts us among its members, its list is
  * the truth; if it names another identity under our id, we are a stranger. */
 static enum paxos_drop join_formed(struct paxos *p, uint32_t from, const struct paxos_message *m)
@@ -104,23 +134,45 @@ static enum paxos_drop join_formed(struct paxos *p, uint32_t from, const struct 
                     m->members->member[i].identity == p->config.identity;
     }
     if (!names_us) {
-        refuse(p, from, PAXOS_NOTE_NOT_A_MEMBER, m->cell);
+        refuse_peer(p, from, PAXOS_NOTE_NOT_A_MEMBER, m->cell);
         return PAXOS_DROP_STRANGER;
     }
     if (!same_list(m->members, &p->hard.members)) {
-        refuse(p, from, PAXOS_NOTE_MEMBERS_DIFFER, 0);
+        refuse_peer(p, from, PAXOS_NOTE_MEMBERS_DIFFER, 0);
         return PAXOS_DROP_OTHER_MEMBERS;
     }
-    for (uint32_t i = 0; i < member_count(p); i++) {
-        const uint64_t pinned = p->hard.members.member[i].identity;
-        if (pinned != 0 && pinned != m->members->member[i].identity) {
-            refuse(p, from, PAXOS_NOTE_IDENTITY_REFUSED, m->members->member[i].identity);
-            return PAXOS_DROP_STRANGER;
-        }
+    if (contradicts(p, m->members) != NO_PEER) {
+        refuse_peer(p, from, PAXOS_NOTE_IDENTITY_REFUSED, m->from_identity);
+        return PAXOS_DROP_STRANGER;
     }
     for (uint32_t i = 0; i < member_count(p); i++) {
         pin(p, i, m->members->member[i].identity);
     }
+    return PAXOS_DROP_NONE;
+}
+
+/* Another founder, whose cell is as little formed as ours. */
+static enum paxos_drop meet_founder(struct paxos *p, uint32_t from, const struct paxos_message *m)
+{
+    p->peer[from].agreed = false;
+    if (!same_list(m->members, &p->hard.members)) {
+        refuse_peer(p, from, PAXOS_NOTE_MEMBERS_DIFFER, 0);
+        return PAXOS_DROP_OTHER_MEMBERS;
+    }
+    const uint64_t pinned = p->hard.members.member[from].identity;
+    if (pinned != 0 && pinned != m->from_identity) {
+        refuse_peer(p, from, PAXOS_NOTE_IDENTITY_REFUSED, m->from_identity);
+        return PAXOS_DROP_STRANGER;
+    }
+    const uint32_t other = contradicts(p, m->members);
+    if (other != NO_PEER) {
+        refuse_peer(p, other == p->self ? from : other, PAXOS_NOTE_IDENTITY_REFUSED,
+                    m->members->member[other].identity);
+        return PAXOS_DROP_STRANGER;
+    }
+    pin(p, from, m->from_identity);
+    p->peer[from].agreed = same_identities(p, m->members);
+    leave_when_agreed(p);
     return PAXOS_DROP_NONE;
 }
 
@@ -132,32 +184,26 @@ enum paxos_drop on_found(struct paxos *p, const struct paxos_message *m)
 
     if (p->hard.cell != 0) {
         if (pinned != m->from_identity) {
-            refuse(p, from, PAXOS_NOTE_IDENTITY_REFUSED, m->from_identity);
+            refuse_peer(p, from, PAXOS_NOTE_IDENTITY_REFUSED, m->from_identity);
         }
         if (m->cell == 0) {
             /* Tells a founder who we are, and a stranger that it is one. */
             send_found(p, from, m->from_identity);
         } else if (m->cell != p->hard.cell) {
-            refuse(p, from, PAXOS_NOTE_OTHER_CELL, m->cell);
+            refuse_peer(p, from, PAXOS_NOTE_OTHER_CELL, m->cell);
             return PAXOS_DROP_OTHER_CELL;
         }
         return pinned == m->from_identity ? PAXOS_DROP_NONE : PAXOS_DROP_STRANGER;
     }
     if (m->cell != 0) {
         const enum paxos_drop drop = join_formed(p, from, m);
-        if (drop != PAXOS_DROP_NONE) {
-            return drop;
+        if (drop == PAXOS_DROP_NONE && p->role == PAXOS_FORMING) {
+            p->role = PAXOS_FOLLOWER; /* The others have agreed already. */
+            election_soon(p);
         }
-    } else if (!same_list(m->members, &p->hard.members)) {
-        refuse(p, from, PAXOS_NOTE_MEMBERS_DIFFER, 0);
-        return PAXOS_DROP_OTHER_MEMBERS;
-    } else if (pinned != 0 && pinned != m->from_identity) {
-        refuse(p, from, PAXOS_NOTE_IDENTITY_REFUSED, m->from_identity);
-        return PAXOS_DROP_STRANGER;
+        return drop;
     }
-    pin(p, from, m->from_identity);
-    leave_when_pinned(p);
-    return PAXOS_DROP_NONE;
+    return meet_founder(p, from, m);
 }
 
 /* The first master's own first entry, in slot 1. */
@@ -174,6 +220,15 @@ bool propose_founding(struct paxos *p)
                                 .data = bytes_of(room, w.size)};
     value.checksum = paxos_value_checksum(&value);
     return propose_value(p, 1, &value);
+}
+
+bool founding_agrees(const struct paxos *p, const struct paxos_value *value)
+{
+    uint64_t cell = 0;
+    struct paxos_members members;
+    return value->kind == PAXOS_FOUNDING && paxos_founding_decode(value->data, &cell, &members) &&
+           same_list(&members, &p->hard.members) &&
+           (contradicts(p, &members) == NO_PEER || mutant(majority_formation));
 }
 
 /* Slot 1 is chosen: the cell exists, and we know its name. */

@@ -61,6 +61,7 @@ struct peer {
     uint64_t round;         /* The highest round of ours that it answered. */
     uint64_t parts;         /* Parts of its promise that have come, as a bit set ... */
     paxos_slot parts_from;  /* ... and the slot from which that promise reports. */
+    bool agreed;            /* Founding: it has pinned the same identities as we. */
     bool prevoted;
     bool promised;          /* All parts have come. */
     bool read_wanted;       /* A log read for it is on its way. */
@@ -205,7 +206,11 @@ uint32_t quorum(const struct paxos *p);
 /* ------------------------------------------------------------------ forming */
 void forming_tick(struct paxos *p);
 enum paxos_drop on_found(struct paxos *p, const struct paxos_message *m);
+/* Does it name the identities that we pinned?  We neither vote for nor learn
+ * another one. */
+bool founding_agrees(const struct paxos *p, const struct paxos_value *value);
 void adopt_founding(struct paxos *p, const struct paxos_value *value);
+void refuse_peer(struct paxos *p, uint32_t from, enum paxos_note_kind why, uint64_t b);
 bool propose_founding(struct paxos *p);
 
 /* ----------------------------------------------------------------- acceptor */

@@ -86,7 +86,9 @@ void learn_elsewhere(struct paxos *p, paxos_id from, paxos_slot mark)
 void learner_tick(struct paxos *p)
 {
     if (p->fetch_to > p->chosen && p->now_ms >= p->fetch_again_ms) {
-        send_fetch(p);
+        /* Whoever we asked may be gone, and nobody else know as much: the next
+         * mark that we hear names whom to ask. */
+        p->fetch_to = 0;
     }
 }
 
@@ -210,8 +212,8 @@ enum paxos_drop on_chosen(struct paxos *p, const struct paxos_message *m)
         if (entry->slot != p->chosen + 1 || !log_in_reach(p, entry->slot)) {
             break;
         }
-        if (entry->slot == 1 && entry->value.kind != PAXOS_FOUNDING) {
-            return PAXOS_DROP_MALFORMED;
+        if (entry->slot == 1 && !founding_agrees(p, &entry->value)) {
+            return PAXOS_DROP_OTHER_MEMBERS;
         }
         if (!take_chosen(p, entry)) {
             break;

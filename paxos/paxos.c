@@ -91,11 +91,8 @@ enum paxos_rc paxos_init(void *block, const struct paxos_config *config,
     if (!restore_votes(p, restored)) {
         return PAXOS_CORRUPT;
     }
-    bool pinned = true;
-    for (uint32_t i = 0; i < member_count(p); i++) {
-        pinned &= p->hard.members.member[i].identity != 0;
-    }
-    p->role = pinned || p->hard.cell != 0 ? PAXOS_FOLLOWER : PAXOS_FORMING;
+    const bool formed = p->hard.cell != 0 || member_count(p) == 1;
+    p->role = formed ? PAXOS_FOLLOWER : PAXOS_FORMING;
     p->quarantine_until_ms = p->hard.firm_ms_max == 0 ? 0 : p->now_ms + p->hard.firm_ms_max;
     p->lease_firm = p->hard.members.settings.firm;
     p->disk_heard_ms = p->now_ms;
@@ -119,9 +116,13 @@ static enum paxos_drop check_envelope(struct paxos *p, const struct paxos_messag
         return PAXOS_DROP_NONE; /* on_found() judges identities. */
     }
     if (m->from_identity != p->hard.members.member[from].identity) {
+        if (p->hard.cell != 0) {
+            refuse_peer(p, from, PAXOS_NOTE_IDENTITY_REFUSED, m->from_identity);
+        }
         return PAXOS_DROP_STRANGER;
     }
     if (m->cell != 0 && p->hard.cell != 0 && m->cell != p->hard.cell) {
+        refuse_peer(p, from, PAXOS_NOTE_OTHER_CELL, m->cell);
         return PAXOS_DROP_OTHER_CELL;
     }
     const bool acknowledges = m->type == PAXOS_MSG_PREVOTE_OK || m->type == PAXOS_MSG_PROMISE ||
@@ -217,6 +218,15 @@ static void on_durable(struct paxos *p, uint64_t ticket)
     }
 }
 
+static void peer_gone(struct paxos *p, paxos_id id)
+{
+    const uint32_t peer = member_index(p, id);
+    if (peer != NO_PEER && peer != p->self) {
+        p->peer[peer].heard_ms = 0; /* Nobody need wait to count it as failed. */
+        lease_cut_short(p, id, /* incarnation= */ 0);
+    }
+}
+
 static void on_tick(struct paxos *p)
 {
     forming_tick(p);
@@ -247,7 +257,7 @@ enum paxos_drop paxos_step(struct paxos *p, const struct paxos_event *event)
         drop = on_log_read(p, &event->log_read);
         break;
     case PAXOS_PEER_GONE:
-        lease_cut_short(p, event->peer, /* incarnation= */ 0);
+        peer_gone(p, event->peer);
         break;
     case PAXOS_HAND_OVER:
         hand_over(p);
@@ -267,7 +277,9 @@ static uint64_t election_wake(const struct paxos *p)
 {
     uint64_t at = p->election_at_ms;
     at = at > p->lease_until_ms ? at : p->lease_until_ms;
-    at = at > p->quarantine_until_ms ? at : p->quarantine_until_ms;
+    if (!mutant(lease_not_waited_out)) {
+        at = at > p->quarantine_until_ms ? at : p->quarantine_until_ms;
+    }
     return p->retiring || disk_is_silent(p) ? UINT64_MAX : at;
 }
 

@@ -107,17 +107,25 @@ static void do_elect(struct cluster *c, struct arguments *a)
     }
 }
 
-static void do_meet(struct cluster *c, struct arguments *a)
+static void tick_all(struct cluster *c)
 {
-    (void)a;
-    struct text *out = c->out;
-    c->out = NULL;
     for (uint32_t id = 1; id <= c->count; id++) {
         if (cluster_replica(c, id) != NULL) {
             cluster_tick(c, id);
         }
     }
     cluster_settle(c);
+}
+
+/* Once to be pinned, and once to show whom one has pinned. */
+static void do_meet(struct cluster *c, struct arguments *a)
+{
+    (void)a;
+    struct text *out = c->out;
+    c->out = NULL;
+    tick_all(c);
+    c->now_ms += 100;
+    tick_all(c);
     c->out = out;
 }
 
