@@ -96,12 +96,11 @@ static void add_self_made(struct history *h, uint64_t slot, uint64_t epoch)
 static void add_command(struct history *h, uint32_t number, uint64_t epoch)
 {
     const struct op_row *row = &rows[number - 1];
-    const struct history_entry entry = {
-        .index = {.slot = row->slot, .position = row->position},
-        .epoch = epoch,
-        .wall_ms = 1000 + row->slot,
-        .op = number,
-        .request = request_of(row)};
+    const struct history_entry entry = {.index = {.slot = row->slot, .position = row->position},
+                                        .epoch = epoch,
+                                        .wall_ms = 1000 + row->slot,
+                                        .op = number,
+                                        .request = request_of(row)};
     history_entry_add(h, &entry);
 }
 
@@ -436,8 +435,8 @@ __attribute__((noreturn)) static void exhausted(void *context)
     abort();
 }
 
-static const char *const names[] = {"",      "a",   "d",   "d/a", "d/b", "d/e", "d/e/f",
-                                    "d.x", "d-y", "e",   "a/b", "e/f", "q/r"};
+static const char *const names[] = {"",    "a",   "d", "d/a", "d/b", "d/e", "d/e/f",
+                                    "d.x", "d-y", "e", "a/b", "e/f", "q/r"};
 enum { NAMES = sizeof names / sizeof *names };
 
 static struct lease_command random_command(struct rng *rng)
@@ -462,15 +461,14 @@ static struct lease_command random_command(struct rng *rng)
 
 static struct history_request same_request(const struct lease_command *c)
 {
-    return (struct history_request){
-        .type = c->type == LEASE_CMD_PUT      ? HISTORY_PUT
-                : c->type == LEASE_CMD_CREATE ? HISTORY_CREATE
-                                              : HISTORY_DELETE,
-        .path = c->path,
-        .kind = c->type == LEASE_CMD_CREATE ? c->kind : 0,
-        .content = c->content,
-        .if_generation = c->if_generation,
-        .if_instance = c->if_instance};
+    return (struct history_request){.type = c->type == LEASE_CMD_PUT      ? HISTORY_PUT
+                                            : c->type == LEASE_CMD_CREATE ? HISTORY_CREATE
+                                                                          : HISTORY_DELETE,
+                                    .path = c->path,
+                                    .kind = c->type == LEASE_CMD_CREATE ? c->kind : 0,
+                                    .content = c->content,
+                                    .if_generation = c->if_generation,
+                                    .if_instance = c->if_instance};
 }
 
 static void assert_same_stat(const struct lease_stat *a, const struct lease_stat *b)
@@ -490,7 +488,8 @@ static void compare_reads(const struct lease *l, struct model *m, struct bytes p
     struct history_result expected;
     struct lease_stat stat = {.size = 0};
     struct bytes content = {.size = 0};
-    model_execute(m, &(struct history_request){.type = HISTORY_STAT, .path = path}, 0, &expected);
+    model_execute(m, &(struct history_request){.type = HISTORY_STAT, .path = path}, 0,
+                  &expected);
     assert_int_equal(lease_get(l, path, &stat, &content), expected.rc);
     assert_same_stat(&stat, &expected.stat);
 

@@ -73,8 +73,8 @@ static bool place_log(struct checker *c)
         if (other != NULL) {
             return fail(c, "at-most-once",
                         "op %u took effect at [%" PRIu64 ",%u] and at [%" PRIu64 ",%u]",
-                        entry->op, other->index.slot, other->index.position,
-                        entry->index.slot, entry->index.position);
+                        entry->op, other->index.slot, other->index.position, entry->index.slot,
+                        entry->index.position);
         }
         c->placed[entry->op].entry = entry;
     }
@@ -114,8 +114,8 @@ static bool check_writes(struct checker *c)
                         ",%u]",
                         number, entry->index.slot, entry->index.position);
         }
-        if (answered(op) && (entry == NULL || history_index_compare(
-                                                  entry->index, op->result.index) != 0)) {
+        if (answered(op) &&
+            (entry == NULL || history_index_compare(entry->index, op->result.index) != 0)) {
             return fail(c, "durable",
                         "op %u was acknowledged at [%" PRIu64 ",%u]; the log doesn't have it "
                         "there in force",
@@ -145,14 +145,14 @@ static const char *stat_difference(const struct lease_stat *a, const struct leas
 static const char *result_difference(const struct history_result *a,
                                      const struct history_result *b)
 {
-    return a->rc != b->rc                               ? "outcome"
-           : a->revision != b->revision                 ? "revision"
-           : a->created != b->created                   ? "`created`"
-           : !bytes_equal(a->content, b->content)       ? "content"
-           : a->children_count != b->children_count     ? "number of children listed"
-           : !bytes_equal(a->children, b->children)     ? "list of children"
-           : a->more != b->more                         ? "`more`"
-                                                        : stat_difference(&a->stat, &b->stat);
+    return a->rc != b->rc                           ? "outcome"
+           : a->revision != b->revision             ? "revision"
+           : a->created != b->created               ? "`created`"
+           : !bytes_equal(a->content, b->content)   ? "content"
+           : a->children_count != b->children_count ? "number of children listed"
+           : !bytes_equal(a->children, b->children) ? "list of children"
+           : a->more != b->more                     ? "`more`"
+                                                    : stat_difference(&a->stat, &b->stat);
 }
 
 static bool check_result(struct checker *c, uint32_t number,

@@ -41,12 +41,12 @@ enum history_outcome {
 struct history_request {
     enum history_type type;
     struct bytes path;
-    enum lease_kind kind;  /* CREATE. */
-    struct bytes content;  /* PUT, CREATE of a file. */
+    enum lease_kind kind;   /* CREATE. */
+    struct bytes content;   /* PUT, CREATE of a file. */
     uint64_t if_generation; /* PUT, DELETE. */
     uint64_t if_instance;
-    struct bytes after;    /* LIST. */
-    uint32_t limit;        /* LIST; never 0. */
+    struct bytes after; /* LIST. */
+    uint32_t limit;     /* LIST; never 0. */
 };
 
 /* Where in the log: a command, or, for a read, the state behind it. */
@@ -60,10 +60,10 @@ struct history_result {
     uint64_t epoch;
     uint64_t revision;
     struct history_index index;
-    struct lease_stat stat;  /* Done PUT, CREATE, GET, STAT; and CONFLICT. */
-    bool created;            /* PUT. */
-    struct bytes content;    /* GET. */
-    struct bytes children;   /* LIST: as history_child_encode() writes them. */
+    struct lease_stat stat; /* Done PUT, CREATE, GET, STAT; and CONFLICT. */
+    bool created;           /* PUT. */
+    struct bytes content;   /* GET. */
+    struct bytes children;  /* LIST: as history_child_encode() writes them. */
     uint32_t children_count;
     bool more;
 };
@@ -83,7 +83,7 @@ struct history_entry {
     uint64_t epoch;
     uint64_t wall_ms;
     bool self_made;
-    uint32_t op;                /* Of history.ops, from 1; 0: nobody's. */
+    uint32_t op; /* Of history.ops, from 1; 0: nobody's. */
     struct history_request request;
 };
 

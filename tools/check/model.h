@@ -12,7 +12,7 @@
 #include "tools/check/history.h"
 
 struct model_node {
-    struct bytes path;    /* Borrowed from the requests, as is the content. */
+    struct bytes path; /* Borrowed from the requests, as is the content. */
     struct bytes content;
     enum lease_kind kind;
     uint64_t instance;

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * audit.h -- the checkers that look on at every step of a world.
+ *
+ * They see what no replica can see alone: all disks, all frames, true time.  A
+ * check that fails ends the world; its name says which:
+ *
+ *     agreement    one value per slot, over all replicas and all time       (G1)
+ *     order        applied slots are consecutive
+ *     digest       equal state at equal slots                               (G1)
+ *     majority     a slot is chosen by durable votes of a majority that
+ *                  reached its master and name its value
+ *     one-value    one value per ballot and slot, in all accepts ever sent
+ *     one-ballot   no round is used by two incarnations
+ *     durable      Prepares, promises and votes leave behind what they rest on
+ *     promise      no vote below a promise that left earlier; a promise reports
+ *                  every vote that left before it
+ *     monotone     promises, chosen marks and applied slots never fall, and a
+ *                  restart explains by its disk where it begins
+ *     amnesia      a restarted acceptor knows all that it ever said
+ *     formation    nothing is promised before all founders are pinned
+ *     marked       the chosen mark on disk never passes a value
+ *     tables       the tables on disk are the effects of 1 ... applied_slot
+ *     lease        one valid firm lease at any true time, and nothing chosen
+ *                  beside it                                                (G15)
+ *     epoch        what applies is of the newest epoch; reads come from
+ *                  behind the master's own first entry                      (G5)
+ *     reply        every request is answered once, and not after its end
+ */
+#ifndef TESTS_SIM_AUDIT_H
+#define TESTS_SIM_AUDIT_H
+
+#include "tests/sim/replica.h"
+#include "tools/check/history.h"
+
+void audit_start(struct world *w);
+void audit_stop(struct world *w);
+
+/* A message is about to leave; one is about to be stepped. */
+void audit_sent(struct world *w, struct replica *r, const struct paxos_message *message);
+void audit_received(struct world *w, struct replica *r, const struct paxos_message *message);
+
+/* A batch becomes durable; and the chosen mark after it. */
+void audit_committed(struct world *w, struct disk *d, const struct store_batch *batch);
+void audit_marked(struct world *w, const struct disk *d);
+
+/* A process is about to start from its disk; one is gone. */
+void audit_booting(struct world *w, struct replica *r);
+void audit_crashed(struct world *w, struct replica *r);
+
+/* An entry is applied, at the start or while it runs. */
+void audit_applied(struct world *w, struct replica *r, const struct paxos_entry *entry,
+                   bool in_force, uint64_t digest);
+
+/* A turn has decided, and what it decided is about to be done. */
+void audit_turned(struct world *w, struct replica *r);
+
+void audit_replied(struct world *w, struct replica *r, const struct service_reply *reply);
+
+/* After every event. */
+void audit_step(struct world *w);
+
+/* How far the log goes that anybody has applied, and its digest there. */
+paxos_slot audit_last(const struct world *w);
+uint64_t audit_digest(const struct world *w, paxos_slot slot);
+
+/* Masterships whose own first entry was applied. */
+uint32_t audit_masters(const struct world *w);
+
+/* Writes the final log into the history. */
+void audit_log(struct world *w, struct history *h);
+
+/* The tables on the disk, loaded into a state of their own. */
+void audit_tables(struct world *w, const struct disk *d);
+
+#endif

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/sim/cases.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "paxos/base/mutant.h"
+
+/* A modest number of seeds: the thousands are for CI, by name of locksim. */
+static const struct {
+    const char *name;
+    uint64_t first, last;
+    uint32_t seconds;
+    enum plan_profile profile;
+} seed_cases[] = {
+    {"20 seeds without faults", 1, 20, 30, PROFILE_CALM},
+    {"60 seeds with faults", 1001, 1060, 60, PROFILE_SWARM},
+    {"5 long seeds with faults", 2001, 2005, 300, PROFILE_SWARM},
+};
+
+/* Bugs that every seed should catch at once: the checkers are awake. */
+static const struct {
+    const char *name;
+    enum mutant mutant;
+} mutant_cases[] = {
+    {"a vote before its sync is caught", MUTANT_vote_before_sync},
+    {"a read without a confirmation round is caught", MUTANT_read_without_round},
+    {"a value that is not carried forward is caught", MUTANT_value_not_carried},
+};
+
+enum {
+    SEED_CASES = sizeof seed_cases / sizeof *seed_cases,
+    MUTANT_CASES = sizeof mutant_cases / sizeof *mutant_cases,
+    TWICE_SEEDS = 5,
+    MUTANT_SEEDS = 300,
+};
+
+static bool report(unsigned *count, bool good, const char *name)
+{
+    printf("%sok %u - %s\n", good ? "" : "not ", ++*count, name);
+    fflush(stdout);
+    return good;
+}
+
+static bool run_seeds(const struct pool_options *options, size_t i)
+{
+    struct pool_options pool = *options;
+    pool.run = (struct run_options){.seconds = seed_cases[i].seconds,
+                                    .profile = seed_cases[i].profile};
+    pool.first = seed_cases[i].first;
+    pool.last = seed_cases[i].last;
+    pool.keep_going = true;
+    struct pool_result result;
+    pool_run(&pool, &result);
+    return result.failures == 0;
+}
+
+static bool mutant_dies(const struct pool_options *options, enum mutant mutant)
+{
+    struct pool_options pool = *options;
+    pool.run = (struct run_options){.seconds = 60};
+    pool.first = 1;
+    pool.last = MUTANT_SEEDS;
+    pool.keep_going = false;
+    pool.silent = true;
+    struct pool_result result;
+    mutant_active = mutant;
+    pool_run(&pool, &result);
+    mutant_active = MUTANT_none;
+    printf("# by %s, in seed %" PRIu64 "\n", result.check, result.first_failure);
+    return result.failures > 0;
+}
+
+/* Same seed, same world, event by event. */
+static bool same_twice(void)
+{
+    const struct run_options options = {.seconds = 60};
+    for (uint64_t seed = 1; seed <= TWICE_SEEDS; seed++) {
+        struct run_result first, second;
+        run_seed(seed, &options, &first);
+        run_seed(seed, &options, &second);
+        if (!first.good || !second.good || first.trace_hash != second.trace_hash) {
+            printf("# seed %" PRIu64 ": %016" PRIx64 ", then %016" PRIx64 "\n", seed,
+                   first.trace_hash, second.trace_hash);
+            return false;
+        }
+    }
+    return true;
+}
+
+int cases_run(const struct pool_options *options)
+{
+    unsigned count = 0;
+    bool good = true;
+    printf("1..%d\n", SEED_CASES + MUTANT_CASES + 1);
+    for (size_t i = 0; i < SEED_CASES; i++) {
+        good &= report(&count, run_seeds(options, i), seed_cases[i].name);
+    }
+    good &= report(&count, same_twice(), "the same seed gives the same trace");
+    for (size_t i = 0; i < MUTANT_CASES; i++) {
+        good &=
+            report(&count, mutant_dies(options, mutant_cases[i].mutant), mutant_cases[i].name);
+    }
+    return good ? EXIT_SUCCESS : EXIT_FAILURE;
+}

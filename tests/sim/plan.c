@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/sim/plan.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static bool percent(struct rng *rng, uint32_t percent_of)
+{
+    return rng_below(rng, 100) < percent_of;
+}
+
+static uint32_t between(struct rng *rng, uint32_t low, uint32_t high)
+{
+    return (uint32_t)rng_between(rng, low, high);
+}
+
+static void draw_network(struct plan *plan, struct rng *rng)
+{
+    static const struct {
+        uint32_t min, max;
+    } delays[] = {{100, 2000}, {100, 2000}, {500, 20000}, {5000, 60000}, {1000, 150000}};
+    const uint64_t quality = rng_below(rng, sizeof delays / sizeof *delays);
+    plan->delay_us_min = delays[quality].min;
+    plan->delay_us_max = delays[quality].max;
+    plan->loss_ppm = percent(rng, 50) ? 0 : between(rng, 1000, 300000);
+    plan->duplicate_ppm = percent(rng, 60) ? 0 : between(rng, 1000, 300000);
+    plan->damage_ppm = percent(rng, 80) ? 0 : between(rng, 100, 5000);
+    plan->misvote_ppm = percent(rng, 85) ? 0 : between(rng, 1000, 100000);
+    plan->reorder = percent(rng, 30);
+    plan->outlive = percent(rng, 50);
+}
+
+static void draw_disks(struct plan *plan, struct rng *rng)
+{
+    static const struct {
+        uint32_t min, max;
+    } syncs[] = {{100, 400}, {100, 1000}, {1000, 20000}, {10000, 120000}};
+    const uint64_t quality = rng_below(rng, sizeof syncs / sizeof *syncs);
+    plan->sync_us_min = syncs[quality].min;
+    plan->sync_us_max = syncs[quality].max;
+}
+
+static void draw_clocks(struct plan *plan, struct rng *rng)
+{
+    /* Where 32-bit milliseconds would wrap, and where one just booted. */
+    static const uint64_t bases[] = {1, 90000, (UINT64_C(1) << 31) - 20000,
+                                     (UINT64_C(1) << 32) - 20000, UINT64_C(1) << 45};
+    const bool wild = !plan->firm && percent(rng, 30);
+    const uint32_t most = wild ? 500000 : PLAN_DRIFT_PPM / 2;
+    for (uint32_t i = 0; i < PLAN_REPLICAS_MAX; i++) {
+        plan->rate_ppm[i] = (int32_t)between(rng, 0, 2 * most) - (int32_t)most;
+        plan->clock_base_ms[i] = bases[rng_below(rng, sizeof bases / sizeof *bases)];
+    }
+}
+
+/* Sometimes a founder is late: nobody may form the cell without it. */
+static void draw_starts(struct plan *plan, struct rng *rng)
+{
+    const bool late = percent(rng, 25);
+    for (uint32_t i = 0; i < PLAN_REPLICAS_MAX; i++) {
+        plan->start_us[i] = between(rng, 0, 20000);
+        if (late && percent(rng, 50)) {
+            plan->start_us[i] += between(rng, 0, 5000000);
+        }
+    }
+}
+
+static void draw_clients(struct plan *plan, struct rng *rng)
+{
+    plan->clients = between(rng, 3, PLAN_CLIENTS_MAX);
+    plan->think_us_max = between(rng, 200000, 1500000);
+    plan->pipeline_max = percent(rng, 50) ? 1 : between(rng, 2, 8);
+    plan->timeout_us = between(rng, 500000, 4000000);
+}
+
+static void draw_faults(struct plan *plan, struct rng *rng)
+{
+    for (uint32_t fault = 0; fault < FAULTS; fault++) {
+        if (percent(rng, 35)) {
+            plan->faults |= UINT32_C(1) << fault;
+        }
+    }
+    if (plan->firm) {
+        plan->faults &= ~(UINT32_C(1) << FAULT_FALSE_GONE | UINT32_C(1) << FAULT_CLOCK_JUMP |
+                          UINT32_C(1) << FAULT_USURP);
+    }
+    plan->fault_every_us = between(rng, 300000, 5000000);
+}
+
+static void make_calm(struct plan *plan)
+{
+    plan->loss_ppm = plan->duplicate_ppm = plan->damage_ppm = plan->misvote_ppm = 0;
+    plan->reorder = plan->tight = false;
+    plan->faults = 0;
+}
+
+void plan_draw(struct plan *plan, struct rng *rng, enum plan_profile profile)
+{
+    *plan = (struct plan){.firm = percent(rng, 50)};
+    const uint64_t shape = rng_below(rng, 100);
+    plan->replicas = shape < 8 ? 1 : shape < 75 ? 3 : 5;
+    draw_network(plan, rng);
+    draw_disks(plan, rng);
+    draw_clocks(plan, rng);
+    draw_starts(plan, rng);
+    draw_clients(plan, rng);
+    plan->turn_us = percent(rng, 60) ? 0 : between(rng, 10, 3000);
+    plan->restless = percent(rng, 40);
+    plan->tight = percent(rng, 25);
+    draw_faults(plan, rng);
+    if (profile == PROFILE_CALM) {
+        make_calm(plan);
+    }
+}
+
+const char *plan_describe(const struct plan *plan, char *text, size_t size)
+{
+    static const char *const names[] = {
+#define NAME(name, what) #name,
+        FAULT_MAP(NAME)
+#undef NAME
+    };
+    int length = snprintf(text, size,
+                          "%u replicas, %s leases, %u clients; delay %u-%u us, loss %u ppm, "
+                          "duplicates %u ppm%s%s; sync %u-%u us; turn %u us%s%s; every %u ms:",
+                          plan->replicas, plan->firm ? "firm" : "soft", plan->clients,
+                          plan->delay_us_min, plan->delay_us_max, plan->loss_ppm,
+                          plan->duplicate_ppm, plan->damage_ppm > 0 ? ", damage" : "",
+                          plan->reorder ? ", reordering" : "", plan->sync_us_min,
+                          plan->sync_us_max, plan->turn_us, plan->restless ? ", restless" : "",
+                          plan->tight ? ", tight" : "", plan->fault_every_us / 1000);
+    for (uint32_t fault = 0; fault < FAULTS; fault++) {
+        if (plan_has(plan, (enum fault)fault) && length > 0 && (size_t)length < size) {
+            length += snprintf(text + length, size - (size_t)length, " %s",
+                               names[fault] + strlen("FAULT_"));
+        }
+    }
+    return text;
+}

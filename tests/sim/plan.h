@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * plan.h -- what one seed is about.
+ *
+ * Swarm testing (Groce and others, ISSTA 2012): a seed that has every fault at
+ * once tests mostly that nothing works then.  So each seed draws a shape of
+ * cell, a quality of network, disks and clocks, and a random subset of faults.
+ */
+#ifndef TESTS_SIM_PLAN_H
+#define TESTS_SIM_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "paxos/base/rng.h"
+
+enum {
+    PLAN_REPLICAS_MAX = 5,
+    PLAN_CLIENTS_MAX = 8,
+    PLAN_HEARTBEAT_MS = 100,
+    PLAN_LEASE_MS = 500,
+    PLAN_JITTER_MS_MIN = 50,
+    PLAN_JITTER_MS_MAX = 150,
+    PLAN_DISK_STALL_MS = 2000,
+    PLAN_DRIFT_PPM = 10000,
+};
+
+/* What the nemesis does from time to time. */
+#define FAULT_MAP(X)                                                                           \
+    X(FAULT_CUT, "cuts a replica, a pair or a random set of links, also one way")              \
+    X(FAULT_CLOG, "holds a replica's incoming or outgoing frames back, then lets them go")     \
+    X(FAULT_RESET, "resets links, losing all that is in flight")                               \
+    X(FAULT_SLOW, "makes one direction of some links slower")                                  \
+    X(FAULT_CRASH, "kills a replica; it comes back after 0 ms to 5 s")                         \
+    X(FAULT_CRASH_ALL, "kills all replicas; each comes back by itself")                        \
+    X(FAULT_PAUSE, "stops a process while its clock goes on, then delivers all at once")       \
+    X(FAULT_STALL, "stalls a disk")                                                            \
+    X(FAULT_HAND_OVER, "shuts the master down cleanly")                                        \
+    X(FAULT_COUP, "cuts the master off and restarts all others at once")                       \
+    X(FAULT_SUCCESSION, "strikes the master again and again, each as soon as it serves")       \
+    X(FAULT_CLIENT_CUT, "cuts clients off from a replica")                                     \
+    X(FAULT_LOW_SPACE, "fills a disk, which must refuse growth until there is room")           \
+    X(FAULT_BURST, "lets one client send many writes at once, and then strikes the master")    \
+    X(FAULT_LATE_ACKS, "lets the master's answers come late, cuts it off and then stops it")   \
+    X(FAULT_USURP,                                                                             \
+      "makes the others believe, wrongly, that the master is gone, while clients "             \
+      "rush both (only without firm leases)")                                                  \
+    X(FAULT_FALSE_GONE, "reports a living peer as gone (only without firm leases)")            \
+    X(FAULT_CLOCK_JUMP, "moves a clock forward (only without firm leases)")
+
+enum fault {
+#define FAULT_ENUM(name, text) name,
+    FAULT_MAP(FAULT_ENUM)
+#undef FAULT_ENUM
+        FAULTS
+};
+
+struct plan {
+    uint32_t replicas; /* 1, 3 or 5. */
+    uint32_t clients;
+    bool firm; /* Master leases. */
+
+    /* The network between replicas; clients have the same delays. */
+    uint32_t delay_us_min, delay_us_max;
+    uint32_t loss_ppm, duplicate_ppm;
+    uint32_t damage_ppm;  /* A frame with a flipped bit. */
+    uint32_t misvote_ppm; /* A vote that names another value than its sender wrote. */
+    bool reorder;         /* Each frame has a delay of its own. */
+    bool outlive;         /* Frames to a process may reach its successor. */
+
+    /* Disks. */
+    uint32_t sync_us_min, sync_us_max;
+
+    /* Processes: how long a loop gathers events before its turn; 0: not at all. */
+    uint32_t turn_us;
+    bool restless; /* Loops wake up for no reason, as they may. */
+    bool tight;    /* Small queues and values, so that their limits are met. */
+    int32_t rate_ppm[PLAN_REPLICAS_MAX];
+    uint64_t clock_base_ms[PLAN_REPLICAS_MAX];
+    uint64_t start_us[PLAN_REPLICAS_MAX]; /* When each starts for the first time. */
+
+    /* Clients. */
+    uint32_t think_us_max;
+    uint32_t pipeline_max; /* Requests that a client has outstanding. */
+    uint32_t timeout_us;
+
+    uint32_t faults; /* Set of enum fault, by bit. */
+    uint32_t fault_every_us;
+};
+
+enum plan_profile {
+    PROFILE_SWARM, /* Whatever the seed draws. */
+    PROFILE_CALM,  /* No faults at all. */
+};
+
+/* Draws the plan of a seed. */
+void plan_draw(struct plan *plan, struct rng *rng, enum plan_profile profile);
+
+/* One line of text about it; at most `size` octets with the NUL. */
+const char *plan_describe(const struct plan *plan, char *text, size_t size);
+
+static inline bool plan_has(const struct plan *plan, enum fault fault)
+{
+    return (plan->faults >> fault & 1) != 0;
+}
+
+static inline uint32_t plan_majority(const struct plan *plan)
+{
+    return plan->replicas / 2 + 1;
+}
+
+#endif

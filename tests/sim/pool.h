@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * pool.h -- many seeds, on several processes.
+ *
+ * A worker is a process because a seed may end it: an assertion of the core, a
+ * sanitizer's report, an endless loop.  Whatever it was, the seed that was under
+ * way is known, and the others go on.
+ */
+#ifndef TESTS_SIM_POOL_H
+#define TESTS_SIM_POOL_H
+
+#include "tests/sim/run.h"
+
+struct pool_options {
+    struct run_options run;
+    uint64_t first, last; /* Seeds. */
+    uint32_t jobs;
+    bool keep_going;     /* After a failure. */
+    bool silent;         /* Failures are expected: print none. */
+    const char *command; /* What replays a seed, before " --seed N". */
+};
+
+struct pool_result {
+    uint64_t seeds, failures;
+    uint64_t virtual_us, events, slots, ops, answered, failed, unknown, masters;
+    uint64_t first_failure; /* Seed; with failures > 0. */
+    char check[32];         /* That it broke. */
+    double seconds;         /* Real. */
+};
+
+void pool_run(const struct pool_options *options, struct pool_result *ret_result);
+
+/* One line about it. */
+void pool_print(const struct pool_result *result);
+
+#endif

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/sim/run.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "paxos/describe.h"
+#include "tests/sim/audit.h"
+#include "tests/sim/nemesis.h"
+#include "tests/sim/net.h"
+#include "tests/sim/replica.h"
+#include "tests/sim/workload.h"
+#include "tools/check/check.h"
+
+enum {
+    MASTER_WITHIN_S = 10, /* Of the end of the faults. */
+    DONE_AT_LEAST = 20,   /* Ops that succeed then. */
+    DONE_WITHIN_S = 30,
+    CONVERGED_WITHIN_S = 10,
+};
+
+/* "1: master, chosen 12, applied 12, last 12; 2: ..." */
+static const char *describe_replicas(struct world *w, char *text, size_t size)
+{
+    size_t length = 0;
+    for (uint32_t i = 0; i < w->plan.replicas && length < size; i++) {
+        const struct replica *r = w->replicas[i];
+        const uint64_t applied =
+            r->service == NULL ? 0 : lease_position(service_lease(r->service)).slot;
+        length +=
+            (size_t)snprintf(text + length, size - length,
+                             "%s%u: %s, chosen %" PRIu64 ", applied %" PRIu64 ", last %" PRIu64,
+                             i == 0 ? "" : "; ", i + 1,
+                             r->service == NULL ? "down" : paxos_describe_role(r->status.role),
+                             r->status.chosen, applied, r->status.last);
+    }
+    return text;
+}
+
+/* Steps until the condition holds; fails when that takes too long. */
+static void run_until(struct world *w, bool (*holds)(struct world *w), uint32_t within_s,
+                      const char *what)
+{
+    const uint64_t deadline_us = w->now_us + within_s * WORLD_SECOND;
+    while (!holds(w)) {
+        if (!world_step(w, deadline_us)) {
+            char text[WORLD_FAILURE_MAX / 2];
+            world_fail(w, "liveness", "%u s were not enough: %s (%s)", within_s, what,
+                       describe_replicas(w, text, sizeof text));
+        }
+        audit_step(w);
+    }
+}
+
+static bool master_serves(struct world *w)
+{
+    return replica_master(w) != NULL;
+}
+
+static bool enough_done(struct world *w)
+{
+    return workload_done_since_heal(w) >= DONE_AT_LEAST;
+}
+
+static bool all_ended(struct world *w)
+{
+    return workload_ended(w);
+}
+
+/* Everybody has applied all that anybody has applied, and the master has nothing
+ * more under way.  Others may keep old votes that no master will ever ask for. */
+static bool converged(struct world *w)
+{
+    const paxos_slot last = audit_last(w);
+    for (uint32_t i = 0; i < w->plan.replicas; i++) {
+        const struct replica *r = w->replicas[i];
+        if (!replica_is_up(r) || lease_position(service_lease(r->service)).slot != last ||
+            r->status.chosen != last || (r->status.serving && r->status.last != last)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void check_states(struct world *w)
+{
+    for (uint32_t i = 0; i < w->plan.replicas; i++) {
+        const struct replica *r = w->replicas[i];
+        const struct lease *l = service_lease(r->service);
+        lease_check(l);
+        if (lease_digest(l) != audit_digest(w, audit_last(w))) {
+            world_fail(w, "digest", "replica %u ends with another state", i + 1);
+        }
+        audit_tables(w, &r->disk);
+    }
+}
+
+static void judge(struct world *w)
+{
+    struct history *h = workload_history(w);
+    struct check_violation violation;
+    audit_log(w, h);
+    if (!check_history(h, &violation)) {
+        world_fail(w, violation.rule, "%s", violation.text);
+    }
+}
+
+static void live(struct world *w, const struct run_options *options)
+{
+    const uint64_t heal_us = options->seconds * WORLD_SECOND * 3 / 4;
+    nemesis_start(w);
+    while (world_step(w, heal_us)) {
+        audit_step(w);
+    }
+    nemesis_end(w);
+    run_until(w, master_serves, MASTER_WITHIN_S, "no master serves");
+    run_until(w, enough_done, DONE_WITHIN_S, "clients get nothing done");
+    const uint64_t quiet_us = options->seconds * WORLD_SECOND - 2 * WORLD_SECOND;
+    while (w->now_us < quiet_us && world_step(w, quiet_us)) {
+        audit_step(w);
+    }
+    workload_quiesce(w);
+    run_until(w, all_ended, CONVERGED_WITHIN_S, "an op has not ended");
+    run_until(w, converged, CONVERGED_WITHIN_S, "the replicas have not converged");
+    check_states(w);
+    judge(w);
+}
+
+static void report(struct world *w, struct run_result *ret_result)
+{
+    const struct workload_counts counts = workload_counts(w);
+    ret_result->virtual_us = w->now_us;
+    ret_result->events = w->events_run;
+    ret_result->trace_hash = w->trace_hash;
+    ret_result->slots = audit_last(w);
+    ret_result->ops = counts.ops;
+    ret_result->answered = counts.answered;
+    ret_result->failed = counts.failed;
+    ret_result->unknown = counts.unknown;
+    ret_result->masters = audit_masters(w);
+}
+
+void run_seed(uint64_t seed, const struct run_options *options, struct run_result *ret_result)
+{
+    static struct world world; /* Survives the jump out of a failed check. */
+    struct world *w = &world;
+    *ret_result = (struct run_result){.good = false};
+    world_init(w, seed, options->tracing);
+    plan_draw(&w->plan, &w->chance, options->profile);
+    plan_describe(&w->plan, ret_result->plan, sizeof ret_result->plan);
+    if (options->tracing) {
+        printf("seed %" PRIu64 ": %s\n", seed, ret_result->plan);
+    }
+    world_current = w;
+    if (setjmp(w->escape) == 0) {
+        net_start(w);
+        audit_start(w);
+        replicas_start(w);
+        workload_start(w);
+        live(w, options);
+        report(w, ret_result);
+        ret_result->good = true;
+        workload_stop(w);
+        replicas_stop(w);
+        audit_stop(w);
+        net_stop(w);
+        world_free(w);
+    } else {
+        /* The world is left as it is: its owner is about to report and end. */
+        report(w, ret_result);
+        snprintf(ret_result->check, sizeof ret_result->check, "%s", w->failed_check);
+        snprintf(ret_result->text, sizeof ret_result->text, "%s", w->failure);
+    }
+    world_current = NULL;
+}
