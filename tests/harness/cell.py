@@ -106,15 +106,17 @@ class Replica:
 
     # ----------------------------------------------------------- process
 
-    def start(self, wait=True):
-        """Starts it; its log goes to a file, its ready line to `ready_line`."""
+    def start(self, wait=True, under=()):
+        """Starts it, `under` another command if one is given; its log goes to a file,
+        its ready line to `ready_line`."""
         assert self.process is None, f"{self} runs already"
         self.killed = False
         self.ready_line = None
         with open(self.log_path, "ab") as log:
             # The kernel ends it should this process die without cleaning up.
             self.process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", str(LOCKD), "--config", str(self.config_path)],
+                ["setpriv", "--pdeathsig", "KILL", *under,
+                 str(LOCKD), "--config", str(self.config_path)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -179,6 +181,11 @@ class Replica:
             if line.startswith("VmRSS:"):
                 return int(line.split()[1])
         raise AssertionError("no VmRSS")
+
+    def cpu_seconds(self):
+        stat = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text()
+        user, system = stat.rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))

@@ -97,6 +97,8 @@ class Connection:
         """One request and its answer, nothing else being outstanding."""
         number = self.request(method, **params)
         message = self.answer(timeout)
+        if "error" in message and message["id"] is None:
+            raise RpcError(message["error"])  # The connection itself is refused.
         assert message["id"] == number, (number, message)
         if "error" in message:
             raise RpcError(message["error"])

@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: Apache-2.0
+"""lockctl against a real cell: what it prints, octet for octet, and its exit
+codes, one class after the other."""
+
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from harness.cell import LOCKCTL, Cell, run
+from harness.rpc import Connection
+from harness.tap import Threads, case, main, note
+
+USAGE, CONFLICT, NO_NODE, UNAVAILABLE, UNKNOWN, TRY_AGAIN = 64, 65, 66, 69, 73, 75
+BINARY = bytes(range(256)) * 300 + b"\0\n\r\0"
+
+
+def ok(done):
+    assert done.returncode == 0, (done.returncode, done.stderr.decode())
+    return done.stdout
+
+
+def fails(status, done, *words):
+    told = done.stderr.decode()
+    assert done.returncode == status, (status, done.returncode, told)
+    assert told.strip(), "it failed without a word"
+    for word in words:
+        assert word in told, (word, told)
+
+
+@case("values from the argument, standard input and files; @@; octets exactly")
+def _():
+    with Cell() as cell:
+        cell.start()
+        ok(cell.lockctl("put", "argument", "hello"))
+        assert ok(cell.lockctl("get", "argument")) == b"hello"
+        ok(cell.lockctl("put", "stdin", stdin=BINARY))
+        assert ok(cell.lockctl("get", "stdin")) == BINARY
+        ok(cell.lockctl("put", "dash", "-", stdin=BINARY))
+        assert ok(cell.lockctl("get", "dash")) == BINARY
+        path = cell.folder / "value"
+        path.write_bytes(BINARY)
+        ok(cell.lockctl("put", "file", f"@{path}"))
+        assert ok(cell.lockctl("get", "file")) == BINARY
+        ok(cell.lockctl("put", "at", "@@home"))
+        assert ok(cell.lockctl("get", "at")) == b"@home"
+        ok(cell.lockctl("put", "empty", ""))
+        assert ok(cell.lockctl("get", "empty")) == b""
+        ok(cell.lockctl("put", "/ls/local/whole", "name"))
+        assert ok(cell.lockctl("get", "whole")) == b"name"
+        ok(cell.lockctl("put", "größe-☃", "unicode ✓\n"))
+        assert ok(cell.lockctl("get", "größe-☃")) == "unicode ✓\n".encode()
+        largest = b"\xff" * 256 * 1024
+        ok(cell.lockctl("put", "largest", stdin=largest))
+        assert ok(cell.lockctl("get", "largest")) == largest
+
+
+@case("mkdir, ls, stat, rm")
+def _():
+    with Cell() as cell:
+        cell.start()
+        ok(cell.lockctl("mkdir", "a"))
+        ok(cell.lockctl("mkdir", "-p", "a/b/c"))
+        ok(cell.lockctl("put", "a/file", "1"))
+        names = ok(cell.lockctl("ls", "a")).decode().split()
+        assert [name.rstrip("/") for name in names] == ["b", "file"], names
+        told = json.loads(ok(cell.lockctl("-o", "json", "stat", "a/file")))
+        assert "generation" in json.dumps(told), told
+        assert ok(cell.lockctl("stat", "a/file"))
+        assert ok(cell.lockctl("--output", "table", "ls", "a"))
+        ok(cell.lockctl("rm", "a/file"))
+        ok(cell.lockctl("rm", "a/b/c"))
+        fails(NO_NODE, cell.lockctl("get", "a/file"))
+
+
+@case("ls pages through more names than one answer holds")
+def _():
+    with Cell(count=1) as cell:
+        cell.start()
+        with cell.client() as client:
+            connection = None
+            client.call("node.create", name="/ls/local/many", kind="directory")
+            connection = client.connection
+            for n in range(2500):
+                connection.request("node.put", name=f"/ls/local/many/n{n:05}", content="")
+            for _ in range(2500):
+                message = connection.answer()
+                assert "result" in message, message
+        names = ok(cell.lockctl("ls", "many")).decode().split()
+        assert names == [f"n{n:05}" for n in range(2500)], len(names)
+
+
+@case("64: usage, bad names, too large")
+def _():
+    with Cell() as cell:
+        cell.start()
+        fails(USAGE, run(LOCKCTL))
+        fails(USAGE, cell.lockctl("frobnicate"), "frobnicate")
+        fails(USAGE, cell.lockctl("get"))
+        fails(USAGE, cell.lockctl("get", "--nonsense", "x"), "nonsense")
+        fails(USAGE, cell.lockctl("--timeout", "soon", "get", "x"), "soon")
+        fails(USAGE, cell.lockctl("--output", "xml", "get", "x"), "xml")
+        fails(USAGE, cell.lockctl("put", "--if-generation", "minus", "x", "1"), "minus")
+        fails(USAGE, cell.lockctl("get", "a//b"))
+        fails(USAGE, cell.lockctl("get", "a/../b"))
+        fails(USAGE, cell.lockctl("get", "/ls/elsewhere/x"))
+        fails(USAGE, cell.lockctl("put", "large", stdin=b"x" * (256 * 1024 + 1)))
+        fails(USAGE, cell.lockctl("put", "x", f"@{cell.folder}/none"), "none")
+
+
+@case("65: conflict, exists, not empty")
+def _():
+    with Cell() as cell:
+        cell.start()
+        ok(cell.lockctl("put", "--if-generation", "0", "f", "1"))
+        fails(CONFLICT, cell.lockctl("put", "--if-generation", "0", "f", "2"))
+        ok(cell.lockctl("put", "--if-generation", "1", "f", "2"))
+        fails(CONFLICT, cell.lockctl("put", "--if-generation", "1", "f", "3"))
+        assert ok(cell.lockctl("get", "f")) == b"2"
+        ok(cell.lockctl("mkdir", "d"))
+        fails(CONFLICT, cell.lockctl("mkdir", "d"))
+        ok(cell.lockctl("put", "d/f", "1"))
+        fails(CONFLICT, cell.lockctl("rm", "d"))
+
+
+@case("66: no such node, no parent")
+def _():
+    with Cell() as cell:
+        cell.start()
+        for arguments in (("get", "none"), ("stat", "none"), ("rm", "none"), ("ls", "none"),
+                          ("put", "none/f", "1"), ("mkdir", "none/d")):
+            fails(NO_NODE, cell.lockctl(*arguments), "none")
+
+
+@case("69: no master reachable, within --timeout")
+def _():
+    with Cell() as cell:
+        cell.start()
+        for replica in cell.replicas[1:]:
+            replica.kill()
+        fails(UNAVAILABLE, cell.lockctl("--timeout", "2s", "get", "x", timeout=15))
+        cell.replicas[0].kill()
+        fails(UNAVAILABLE, cell.lockctl("--timeout", "500ms", "get", "x", timeout=15))
+        fails(UNAVAILABLE, cell.lockctl("--timeout", "1", "put", "x", "1", timeout=15))
+
+
+class Forgetful:
+    """Stands before a replica and passes lines on, but never the answer to a put:
+    it closes the connection instead, or says nothing more."""
+
+    def __init__(self, address, closes):
+        self.address = address
+        self.closes = closes
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.threads = Threads()
+
+    def __enter__(self):
+        self.threads.start(self.run)
+        return f"127.0.0.1:{self.listener.getsockname()[1]}"
+
+    def __exit__(self, kind, _value, _trace):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        if kind is None:
+            self.threads.join(10.0)
+
+    def run(self):
+        while True:
+            try:
+                taken, _ = self.listener.accept()
+            except OSError:
+                return
+            with taken, taken.makefile("rb") as lines, Connection(self.address) as replica:
+                for line in lines:
+                    replica.send(line)
+                    answer = replica.line()
+                    if b"node.put" not in line:
+                        taken.sendall(answer + b"\n")
+                    elif self.closes:
+                        break
+
+
+@case("73: the outcome of a put is unknown when its answer is lost")
+def _():
+    with Cell(count=1) as cell:
+        master = cell.start()
+        for closes in (True, False):
+            with Forgetful(master.client, closes) as address:
+                value = f"closes {closes}"
+                done = cell.lockctl("--timeout", "2s", "put", "x", value, endpoints=address)
+                fails(UNKNOWN, done)
+                assert ok(cell.lockctl("get", "x")) == value.encode()
+            with cell.client() as client:
+                stat = client.read("node.stat", name="/ls/local/x")["stat"]
+            assert stat["generation"] == (1 if closes else 2), "it was sent twice"
+
+
+@case("69: a replica that accepts and says nothing is no master")
+def _():
+    with Cell(count=1) as cell:
+        master = cell.start()
+        master.pause()
+        fails(UNAVAILABLE, cell.lockctl("--timeout", "1s", "put", "x", "1", timeout=15))
+        master.resume()
+
+
+@case("any endpoint will do: lockctl follows to the master; LOCKD_ENDPOINTS works")
+def _():
+    with Cell() as cell:
+        master = cell.start()
+        for replica in cell.replicas:
+            ok(cell.lockctl("put", "x", str(replica.number), endpoints=replica.client))
+            assert ok(cell.lockctl("get", "x")) == str(replica.number).encode()
+        dead = f"{cell.host}:1"
+        ok(cell.lockctl("get", "x", endpoints=f"{dead},{master.client}"))
+        environment = {**os.environ, "LOCKD_ENDPOINTS": cell.endpoints}
+        done = subprocess.run([LOCKCTL, "get", "x"], env=environment, capture_output=True,
+                              timeout=20, check=False)
+        assert ok(done)
+
+
+@case("status shows replicas, master and how many more failures the cell survives")
+def _():
+    with Cell() as cell:
+        cell.start()
+        told = json.loads(ok(cell.lockctl("-o", "json", "status")))
+        note(json.dumps(told)[:600])
+        assert ok(cell.lockctl("status"))
+        assert b"survives" in ok(cell.lockctl("status")) or b"failure" in ok(cell.lockctl("status"))
+        for replica in cell.replicas:
+            replica.kill()
+
+        # --wait spans the time until there is a master.
+        timer = threading.Timer(1.0, lambda: None)
+        timer.start()
+        with subprocess.Popen([LOCKCTL, "--endpoints", cell.endpoints, "status", "--wait", "20s"],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) as waiting:
+            try:
+                timer.join()
+                assert waiting.poll() is None, waiting.communicate()
+                for replica in cell.replicas:
+                    replica.start(wait=False)
+                out, err = waiting.communicate(timeout=25)
+                assert waiting.returncode == 0, err
+                assert out
+            finally:
+                waiting.kill()
+
+
+@case("a broken pipe and an interrupt end it quietly")
+def _():
+    with Cell(count=1) as cell:
+        cell.start()
+        ok(cell.lockctl("put", "large", stdin=b"x" * 200 * 1024))
+        with subprocess.Popen([LOCKCTL, "--endpoints", cell.endpoints, "get", "large"],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            process.stdout.close()
+            told = process.stderr.read()
+            status = process.wait(20)
+        assert status in (1, -signal.SIGPIPE), status
+        assert b"Sanitizer" not in told, told
+
+
+main()

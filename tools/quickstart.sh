@@ -1,0 +1,329 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# quickstart.sh -- from a fresh clone to a cell that survives its master.
+# usage() below says how to call it.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=tools/dev/need.sh
+. "$root/tools/dev/need.sh"
+
+replicas=(1 2 3)
+seconds_max=30 # For anything that is waited for.
+dir=
+temporary=     # Is `dir` one that we made up?
+
+usage() {
+    cat <<'END'
+usage: tools/quickstart.sh [DIR]
+           Build lockd, start a cell of three replicas on loopback in DIR (default:
+           a fresh temporary folder) and show what happens when its master dies.
+           On a terminal the cell goes on running, otherwise it is stopped.
+       tools/quickstart.sh --start DIR
+           Start the cell of DIR again.
+       tools/quickstart.sh --stop DIR
+           Stop the cell of DIR.  Its files stay.
+END
+}
+
+die() {
+    echo "quickstart: $*" >&2
+    exit 1
+}
+
+title() {
+    printf '\n# %s\n' "$*"
+}
+
+# Shows a command as one would type it, and runs it.
+show() {
+    local word line='$'
+    for word in "$@"; do
+        case $word in
+        *[!a-zA-Z0-9_.,:=/@-]* | '') word="'$word'" ;;
+        esac
+        line+=" $word"
+    done
+    echo "$line"
+    "$@"
+}
+
+# Waits until the command given succeeds; `what` says what for.
+wait_until() {
+    local what=$1 deadline=$((SECONDS + seconds_max))
+    shift
+    until "$@"; do
+        [ "$SECONDS" -lt "$deadline" ] || die "waited $seconds_max s for $what"
+        sleep 0.05
+    done
+}
+
+# --------------------------------------------------------------- processes
+
+# Is this replica's process alive?  Its command line names its configuration,
+# so that another process with a number used again is never taken for it.
+alive() {
+    local pid
+    pid=$(cat "$dir/$1.pid" 2>/dev/null) || return 1
+    tr '\0' '\n' 2>/dev/null <"/proc/$pid/cmdline" | grep -qxF "$dir/$1.json"
+}
+
+gone() {
+    ! alive "$1"
+}
+
+ready() {
+    alive "$1" || die "replica $1 ended; the end of its log:
+$(tail -n 5 "$dir/$1.log")"
+    grep -q '^ready ' "$dir/$1.out"
+}
+
+# In a session of its own, so that Ctrl-C here doesn't reach it.
+start_replica() {
+    : >"$dir/$1.out"
+    setsid lockd --config "$dir/$1.json" </dev/null >>"$dir/$1.out" 2>>"$dir/$1.log" &
+    echo $! >"$dir/$1.pid"
+    disown $!
+    wait_until "the process of replica $1" started "$1" "$!"
+}
+
+# setsid has become lockd, or has failed to.
+started() {
+    alive "$1" || ! kill -0 "$2" 2>/dev/null
+}
+
+stop_cell() {
+    local n
+    for n in "${replicas[@]}"; do
+        if alive "$n"; then
+            kill -TERM "$(cat "$dir/$n.pid")"
+        fi
+    done
+    for n in "${replicas[@]}"; do
+        wait_until "replica $n to stop" gone "$n"
+        rm -f "$dir/$n.pid"
+    done
+}
+
+on_exit() {
+    local status=$?
+    trap - EXIT INT TERM
+    if [ "$status" -ne 0 ] && [ -n "$dir" ]; then
+        echo "quickstart: failed; stopping the cell of $dir" >&2
+        stop_cell
+    fi
+    exit "$status"
+}
+
+# ------------------------------------------------------------------- steps
+
+# A compiler's error is shown whole; its success, in one line.
+build() {
+    local log=$root/build/quickstart.log
+    title "Building in build/"
+    mkdir -p "$root/build"
+    if [ ! -f "$root/build/build.ninja" ]; then
+        meson setup "$root/build" "$root" >"$log" 2>&1 || { cat "$log"; die "meson failed"; }
+    fi
+    ninja -C "$root/build" lockd/lockd tools/lockctl tools/lockdump >"$log" 2>&1 ||
+        { cat "$log"; die "the build failed"; }
+    "$root/build/lockd/lockd" --version
+}
+
+# Three client ports and, a hundred above, three peer ports, all of them free.
+# Below 32768, where no outgoing connection takes them in the meantime.
+free_ports() {
+    python3 - "${#replicas[@]}" <<'END'
+import socket
+import sys
+
+def free(port):
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+count = int(sys.argv[1])
+for base in list(range(7400, 7500, 10)) + list(range(17400, 30000, 210)):
+    if all(free(base + n) and free(base + 100 + n) for n in range(1, count + 1)):
+        print(base)
+        break
+else:
+    sys.exit("no free ports on 127.0.0.1 between 7400 and 30000")
+END
+}
+
+write_configs() {
+    local base n
+    base=$(free_ports) || die "no free ports"
+    for n in "${replicas[@]}"; do
+        cat >"$dir/$n.json" <<END
+{
+    "cell": "quickstart",
+    "replica": $n,
+    "data_dir": "$dir/$n",
+    "listen": "127.0.0.1:$((base + n))",
+    "peers": {
+        "1": "127.0.0.1:$((base + 101))",
+        "2": "127.0.0.1:$((base + 102))",
+        "3": "127.0.0.1:$((base + 103))"
+    }
+}
+END
+    done
+    echo "127.0.0.1:$((base + 1)),127.0.0.1:$((base + 2)),127.0.0.1:$((base + 3))" >"$dir/endpoints"
+}
+
+start_cell() {
+    local n
+    for n in "${replicas[@]}"; do
+        echo "\$ lockd --config $dir/$n.json &"
+        start_replica "$n"
+    done
+    for n in "${replicas[@]}"; do
+        wait_until "replica $n to be ready" ready "$n"
+    done
+    LOCKD_ENDPOINTS=$(cat "$dir/endpoints")
+    export LOCKD_ENDPOINTS
+    echo "\$ export LOCKD_ENDPOINTS=$LOCKD_ENDPOINTS"
+}
+
+# What a Python expression makes of `lockctl status`, whose JSON is `it`.
+status() {
+    lockctl -o json status 2>/dev/null |
+        python3 -c "import json, sys; it = json.load(sys.stdin); print($1)"
+}
+
+master() {
+    status 'it["master"]["replica"]'
+}
+
+# Does a master serve, and have all replicas applied the same slot?
+level() {
+    [ "$(status 'it["serving"] and len({r.get("status", {}).get("slot_applied")
+                                        for r in it["replicas"]})')" = 1 ]
+}
+
+# How many more failures does the cell survive?
+survives() {
+    [ "$(status 'it["master"]["survives"]')" = "$1" ]
+}
+
+tour() {
+    local n dead
+    title "A cell of three replicas in $dir"
+    write_configs
+    show cat "$dir/1.json"
+    for n in "${replicas[@]}"; do
+        show lockd init --config "$dir/$n.json"
+    done
+    start_cell
+    wait_until "a master" level
+    show lockctl status
+
+    title "A small file"
+    show lockctl put motd "hello, cell"
+    show lockctl get motd
+    echo
+    show lockctl stat motd
+
+    dead=$(master)
+    title "The master, replica $dead, dies"
+    show kill -9 "$(cat "$dir/$dead.pid")"
+    show lockctl get motd
+    echo
+    show lockctl put motd "life goes on"
+    show lockctl get motd
+    echo
+    wait_until "the cell to miss replica $dead" survives 0
+    show lockctl status
+
+    title "It comes back and catches up"
+    wait_until "replica $dead to be gone" gone "$dead"
+    echo "\$ lockd --config $dir/$dead.json &"
+    start_replica "$dead"
+    wait_until "replica $dead to be ready" ready "$dead"
+    wait_until "replica $dead to catch up" level
+    wait_until "the cell to count on replica $dead" survives 1
+    show lockctl status
+}
+
+how_to_go_on() {
+    cat <<END
+
+The cell goes on running.  To use it:
+
+    export LOCKD_ENDPOINTS=$LOCKD_ENDPOINTS
+    build/tools/lockctl --help
+    tail $dir/1.log
+
+To stop it:
+
+    tools/quickstart.sh --stop $dir
+END
+}
+
+# -------------------------------------------------------------------- main
+
+existing_dir() {
+    [ -n "${1:-}" ] || { usage >&2; exit 64; }
+    [ -f "$1/endpoints" ] || die "$1 holds no cell of this script"
+    dir=$(cd "$1" && pwd)
+}
+
+fresh_dir() {
+    if [ -z "${1:-}" ]; then
+        dir=$(mktemp -d "${TMPDIR:-/tmp}/lockd-quickstart.XXXXXX")
+        temporary=yes
+        return
+    fi
+    mkdir -p "$1"
+    [ -z "$(ls -A "$1")" ] || die "$1 is not empty; --start goes on with a cell that is there"
+    dir=$(cd "$1" && pwd)
+}
+
+export PATH="$root/build/lockd:$root/build/tools:$PATH"
+case "${1:-}" in
+--help | -h)
+    usage
+    ;;
+--stop)
+    existing_dir "${2:-}"
+    stop_cell
+    echo "The cell of $dir is stopped; its files are still there."
+    ;;
+--start)
+    existing_dir "${2:-}"
+    for n in "${replicas[@]}"; do
+        ! alive "$n" || die "replica $n of $dir runs already; nothing was done"
+    done
+    trap on_exit EXIT
+    trap 'exit 130' INT TERM
+    start_cell
+    show lockctl status --wait "${seconds_max}s"
+    how_to_go_on
+    ;;
+-*)
+    usage >&2
+    exit 64
+    ;;
+*)
+    need_packages "${BUILD_PACKAGES[@]}"
+    build
+    trap on_exit EXIT
+    trap 'exit 130' INT TERM
+    fresh_dir "${1:-}"
+    tour
+    if [ -t 1 ]; then
+        how_to_go_on
+    else
+        title "Standard output is no terminal: stopping the cell"
+        stop_cell
+        [ -z "$temporary" ] || rm -r "$dir"
+    fi
+    ;;
+esac
