@@ -245,12 +245,13 @@ enum paxos_drop on_accept(struct paxos *p, const struct paxos_message *m)
             return drop;
         }
     }
+    /* First what is chosen: the master's window begins there, and ours with it. */
+    learn_mark(p, m->from, m->ballot, m->chosen);
     if (entry->slot <= p->chosen) {
         reject(p, m); /* With our chosen mark: the master may not know yet. */
         return PAXOS_DROP_ALREADY_CHOSEN;
     }
     if (!log_in_reach(p, entry->slot)) {
-        learn_mark(p, m->from, m->ballot, m->chosen);
         return PAXOS_DROP_OUT_OF_WINDOW;
     }
     if (entry->slot == 1 && !founding_agrees(p, &entry->value)) {
@@ -272,7 +273,6 @@ enum paxos_drop on_accept(struct paxos *p, const struct paxos_message *m)
     /* The promise that the vote implies must be as durable as the vote. */
     const uint64_t rests_on = at->ticket > p->hard_ticket ? at->ticket : p->hard_ticket;
     send_when_durable(p, mutant(vote_before_sync) ? 0 : rests_on, &vote);
-    learn_mark(p, m->from, m->ballot, m->chosen);
     return again ? PAXOS_DROP_DUPLICATE : PAXOS_DROP_NONE;
 }
 
