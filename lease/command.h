@@ -6,9 +6,11 @@
  * its length, so that a reader can step over what it does not want to look at.
  *
  *     u32 length of what follows | u8 version | u8 type | u64 session |
- *     u64 request id | u8 length, principal | arguments by type
+ *     [ u64 request id | u64 acknowledged up to | u8 count, ranges | ]
+ *     u8 length, principal | arguments by type
  *
- * `session` and `request` are 0 for one-shot commands.  An entry that can't be
+ * `session` is 0 for one-shot commands, which have no request id and
+ * acknowledge nothing.  An entry that can't be
  * decoded stops the replica: it was checked before it was proposed, so it comes
  * from a newer version or from damage that a checksum missed.
  */
@@ -26,21 +28,55 @@ enum lease_command_type {
     LEASE_CMD_PUT = 1,    /* Write a file whole; makes it when it is missing. */
     LEASE_CMD_CREATE = 2, /* Make a file or a directory that must not exist. */
     LEASE_CMD_DELETE = 3, /* Delete a file or an empty directory. */
+    LEASE_CMD_SESSION_OPEN = 4,
+    LEASE_CMD_SESSION_CLOSE = 5,  /* By its owner: frees what it holds. */
+    LEASE_CMD_SESSION_EXPIRE = 6, /* By the keeper: its time is over. */
+    LEASE_CMD_ACQUIRE = 7,
+    LEASE_CMD_RELEASE = 8,
+    LEASE_CMD_CANCEL = 9,   /* By its owner: a request of the same session. */
+    LEASE_CMD_TIMEOUT = 10, /* By the keeper: an acquire has waited as long as it would. */
 };
 
 /* No condition on a generation or an instance. */
 #define LEASE_ANY UINT64_MAX
 
+/* Request ids first ... last. */
+struct lease_range {
+    uint64_t first, last;
+};
+
 struct lease_command {
     enum lease_command_type type;
-    uint64_t session;
-    uint64_t request;
+
+    /* Who asks, and how often at most: (session, request) takes effect at most
+     * once.  What is acknowledged is forgotten, and never executed again. */
+    uint64_t session;  /* 0: one-shot.  SESSION_OPEN, _EXPIRE, TIMEOUT: 0, see `subject`. */
+    uint64_t request;  /* From 1; 0 with session 0. */
+    uint64_t ack_floor; /* All ids up to here, ... */
+    struct lease_range acks[LEASE_ACK_RANGES_MAX]; /* ... and these above it, ascending. */
+    uint32_t acks_count;
+
     struct bytes principal;
     struct bytes path;        /* Below /ls/<cell>/, without leading slash; "" is the root. */
     enum lease_kind kind;     /* CREATE. */
     struct bytes content;     /* PUT, CREATE of a file. */
     uint64_t if_generation;   /* PUT, DELETE: content generation, 0: must not exist (PUT), or LEASE_ANY. */
     uint64_t if_instance;     /* PUT, DELETE: or LEASE_ANY. */
+
+    uint64_t subject;         /* SESSION_OPEN: the new session's id, chosen at random by who proposes.
+                               * SESSION_EXPIRE, TIMEOUT: the session judged. */
+    uint64_t subject_request; /* CANCEL, TIMEOUT: which request. */
+    uint64_t epoch;           /* SESSION_EXPIRE, TIMEOUT: under which it was decided. */
+    uint64_t secret_hash[2];  /* SESSION_OPEN: lease_secret_hash(). */
+    uint32_t lease_ms;        /* SESSION_OPEN. */
+    struct bytes label;       /* SESSION_OPEN: for people: program, host, pid. */
+
+    enum lease_mode mode;     /* ACQUIRE. */
+    uint64_t handle;          /* ACQUIRE, RELEASE: the owner is (session, handle). */
+    bool wait;                /* ACQUIRE: queue when it is held; else it is a try. */
+    bool create;              /* ACQUIRE: make the file when it is missing. */
+    uint32_t wait_ms;         /* ACQUIRE that waits: the keeper ends it then; 0: never. */
+    uint64_t token;           /* RELEASE: of the holding that ends. */
 };
 
 size_t lease_command_size(const struct lease_command *command);
@@ -54,6 +90,9 @@ __attribute__((warn_unused_result)) bool lease_command_decode(struct reader *r,
 /* Is this a path that a node can have?  Components of 1 to 255 octets of UTF-8
  * without control characters, not "." or "..", joined by single slashes. */
 enum lease_rc lease_path_check(struct bytes path);
+
+/* What is replicated of a session's secret. */
+void lease_secret_hash(struct bytes secret, uint64_t ret_hash[2]);
 
 /* One line of text, for traces and lockdump; at most `size` octets with the NUL.
  * In lease/describe.c, the only file here that formats text. */

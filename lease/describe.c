@@ -69,32 +69,86 @@ static const char *kind_text(unsigned kind)
     return kind == LEASE_FILE ? "file" : kind == LEASE_DIRECTORY ? "directory" : "unknown";
 }
 
+static const char *mode_text(unsigned mode)
+{
+    return mode == LEASE_EXCLUSIVE ? "exclusive" : mode == LEASE_SHARED ? "shared" : "unknown";
+}
+
+static void describe_acquire(struct line *line, const struct lease_command *c)
+{
+    append(line, "acquire %s ", mode_text(c->mode));
+    append_quoted(line, c->path);
+    append(line, " handle %" PRIu64, c->handle);
+    if (c->wait && c->wait_ms != 0) {
+        append(line, " wait %" PRIu32 " ms", c->wait_ms);
+    } else {
+        append(line, c->wait ? " wait" : " try");
+    }
+    append(line, c->create ? " create" : "");
+}
+
+static void describe_of_node(struct line *line, const struct lease_command *c)
+{
+    if (c->type == LEASE_CMD_CREATE) {
+        append(line, "create %s ", kind_text(c->kind));
+    } else {
+        append(line, c->type == LEASE_CMD_PUT ? "put " : "delete ");
+    }
+    append_quoted(line, c->path);
+    if (c->type == LEASE_CMD_PUT || (c->type == LEASE_CMD_CREATE && c->kind == LEASE_FILE)) {
+        append(line, " %zu octets", c->content.size);
+    }
+    append_conditions(line, c);
+}
+
+static void describe_arguments(struct line *line, const struct lease_command *c)
+{
+    switch (c->type) {
+    case LEASE_CMD_PUT:
+    case LEASE_CMD_CREATE:
+    case LEASE_CMD_DELETE:
+        describe_of_node(line, c);
+        break;
+    case LEASE_CMD_SESSION_OPEN:
+        append(line, "open session %016" PRIx64 " lease %" PRIu32 " ms label ", c->subject,
+               c->lease_ms);
+        append_quoted(line, c->label);
+        break;
+    case LEASE_CMD_SESSION_CLOSE:
+        append(line, "close");
+        break;
+    case LEASE_CMD_SESSION_EXPIRE:
+        append(line, "expire session %016" PRIx64 " epoch %" PRIu64, c->subject, c->epoch);
+        break;
+    case LEASE_CMD_ACQUIRE:
+        describe_acquire(line, c);
+        break;
+    case LEASE_CMD_RELEASE:
+        append(line, "release ");
+        append_quoted(line, c->path);
+        append(line, " handle %" PRIu64 " token %" PRIu64, c->handle, c->token);
+        break;
+    case LEASE_CMD_CANCEL:
+        append(line, "cancel %" PRIu64, c->subject_request);
+        break;
+    case LEASE_CMD_TIMEOUT:
+        append(line, "time out %" PRIu64 " of session %016" PRIx64 " epoch %" PRIu64,
+               c->subject_request, c->subject, c->epoch);
+        break;
+    }
+}
+
 const char *lease_command_describe(const struct lease_command *command, char *text, size_t size)
 {
     struct line line = line_over(text, size);
-    switch (command->type) {
-    case LEASE_CMD_PUT:
-        append(&line, "put ");
-        append_quoted(&line, command->path);
-        append(&line, " %zu octets", command->content.size);
-        append_conditions(&line, command);
-        break;
-    case LEASE_CMD_CREATE:
-        append(&line, "create %s ", kind_text(command->kind));
-        append_quoted(&line, command->path);
-        if (command->kind == LEASE_FILE) {
-            append(&line, " %zu octets", command->content.size);
-        }
-        break;
-    case LEASE_CMD_DELETE:
-        append(&line, "delete ");
-        append_quoted(&line, command->path);
-        append_conditions(&line, command);
-        break;
-    }
+    describe_arguments(&line, command);
     if (command->session != 0) {
-        append(&line, " session %" PRIx64 " request %" PRIu64, command->session,
-               command->request);
+        append(&line, " session %016" PRIx64 " request %" PRIu64 " acks %" PRIu64,
+               command->session, command->request, command->ack_floor);
+        for (uint32_t i = 0; i < command->acks_count; i++) {
+            append(&line, ",%" PRIu64 "-%" PRIu64, command->acks[i].first,
+                   command->acks[i].last);
+        }
     }
     return text;
 }
@@ -116,8 +170,11 @@ static void describe_counters(struct line *line, struct reader *r)
     const uint64_t revision = read_u64(r);
     const uint64_t instances = read_u64(r);
     const uint64_t epoch = read_u64(r);
-    append(line, "counters revision %" PRIu64 " instances %" PRIu64 " epoch %" PRIu64, revision,
-           instances, epoch);
+    const uint64_t claims = read_u64(r);
+    append(line,
+           "counters revision %" PRIu64 " instances %" PRIu64 " epoch %" PRIu64
+           " claims %" PRIu64,
+           revision, instances, epoch, claims);
 }
 
 static void describe_node(struct line *line, uint64_t instance, struct reader *r)
@@ -142,6 +199,70 @@ static void describe_node(struct line *line, uint64_t instance, struct reader *r
     }
 }
 
+static void describe_session(struct line *line, uint64_t id, struct reader *r)
+{
+    const uint32_t lease_ms = read_u32(r);
+    const uint64_t opened_wall_ms = read_u64(r);
+    read_raw(r, 8 + 8); /* What would help nobody: the hash of the secret. */
+    append(line, "session %016" PRIx64 " lease %" PRIu32 " ms wall %" PRIu64 " acks %" PRIu64,
+           id, lease_ms, opened_wall_ms, read_u64(r));
+    for (uint64_t ranges = read_uint(r, 2); ranges > 0 && !r->failed; ranges--) {
+        const uint64_t first = read_u64(r);
+        append(line, ",%" PRIu64 "-%" PRIu64, first, read_u64(r));
+    }
+    const size_t label_size = read_u8(r);
+    const uint8_t *label = read_raw(r, label_size);
+    const size_t principal_size = read_u8(r);
+    const uint8_t *principal = read_raw(r, principal_size);
+    append(line, " label ");
+    append_quoted(line, bytes_of(label, label == NULL ? 0 : label_size));
+    append(line, " principal ");
+    append_quoted(line, bytes_of(principal, principal == NULL ? 0 : principal_size));
+}
+
+static void describe_claim(struct line *line, struct record_key key, struct reader *r)
+{
+    const uint64_t session = read_u64(r);
+    const uint64_t handle = read_u64(r);
+    const uint64_t request = read_u64(r);
+    const uint8_t mode = read_u8(r);
+    const bool held = read_u8(r) != 0;
+    const uint64_t token = read_u64(r);
+    const uint64_t since_wall_ms = read_u64(r);
+    const uint32_t wait_ms = read_u32(r);
+
+    append(line, "claim %" PRIu64 " on %" PRIu64 " %s %s session %016" PRIx64, key.sub, key.id,
+           held ? "held" : "waits", mode_text(mode), session);
+    append(line, " handle %" PRIu64 " request %" PRIu64 " since wall %" PRIu64, handle, request,
+           since_wall_ms);
+    if (held) {
+        append(line, " token %" PRIu64, token);
+    } else if (wait_ms != 0) {
+        append(line, " for %" PRIu32 " ms", wait_ms);
+    }
+}
+
+static void describe_result(struct line *line, struct record_key key, struct reader *r)
+{
+    const uint8_t rc = read_u8(r);
+    const uint8_t flags = read_u8(r);
+    const uint64_t slot = read_u64(r);
+    const uint32_t position = read_u32(r);
+    const uint64_t revision = read_u64(r);
+    const uint64_t token = read_u64(r);
+    if ((flags & 2) != 0) {
+        read_raw(r, 1 + 9 * 8); /* The node has a row of its own. */
+    }
+    append(line,
+           "outcome of %" PRIu64 " of session %016" PRIx64 " at %" PRIu64 ".%" PRIu32
+           " revision %" PRIu64,
+           key.sub, key.id, slot, position, revision);
+    if (token != 0) {
+        append(line, " token %" PRIu64, token);
+    }
+    append(line, ": %s", lease_rc_text((enum lease_rc)rc));
+}
+
 const char *lease_row_describe(const struct lease_row *row, char *text, size_t size)
 {
     struct line line = line_over(text, size);
@@ -152,6 +273,9 @@ const char *lease_row_describe(const struct lease_row *row, char *text, size_t s
     }
     if (row->value.data == NULL) {
         append(&line, "delete kind %d id %" PRIu64, (int)key.kind, key.id);
+        if (key.sub != 0) {
+            append(&line, " %" PRIu64, key.sub);
+        }
         return text;
     }
     struct reader r = reader_over(row->value);
@@ -167,6 +291,15 @@ const char *lease_row_describe(const struct lease_row *row, char *text, size_t s
         break;
     case RECORD_NODE:
         describe_node(&line, key.id, &r);
+        break;
+    case RECORD_SESSION:
+        describe_session(&line, key.id, &r);
+        break;
+    case RECORD_CLAIM:
+        describe_claim(&line, key, &r);
+        break;
+    case RECORD_RESULT:
+        describe_result(&line, key, &r);
         break;
     }
     if (!read_done(&r)) {

@@ -2,15 +2,18 @@
  *
  * internal.h -- the state as it lies in memory, and who of lease/ may do what.
  *
- *     machine.c    the only door to change: decides, then calls
+ *     machine.c    the only door to change: at most once, then calls
  *        |
- *     node.c       the tree of directories and files
+ *     machine_node.c  machine_lock.c  machine_session.c    decide, then change
+ *        |
+ *     node.c  lock.c  session.c  result.c    what there is, and its indices
  *        |
  *     record.c     what is stored and digested; what changed since the last set
  *        |
  *     memory.c     the allocator we were given
  *
- * query.c reads; load.c fills an empty state from rows; invariants.c asserts.
+ * query.c reads; load.c and load_session.c fill an empty state from rows;
+ * invariants.c and invariants_lock.c assert.
  *
  * Whoever changes a member of a record calls record_changed() before the
  * command ends.  That alone keeps digest, tables and state the same thing.
@@ -28,11 +31,15 @@
 enum record_kind {
     RECORD_COUNTERS = 1,
     RECORD_NODE = 2,
+    RECORD_SESSION = 3,
+    RECORD_CLAIM = 4,
+    RECORD_RESULT = 5,
+    RECORD_KIND_LAST = RECORD_RESULT,
 };
 
 enum {
     RECORD_KEY_SIZE = 1 + 8 + 8,
-    RECORD_HEAD_MAX = 512, /* A value without the content that may end it. */
+    RECORD_HEAD_MAX = 21 * 1024, /* A value without the content that may end it. */
     RECORD_VALUE_MAX = RECORD_HEAD_MAX + LEASE_CONTENT_MAX,
     RECORD_VERSION = 1, /* The first octet of a value. */
 };
@@ -41,13 +48,13 @@ enum {
  * once its record is gone, so a deletion is never confused with a successor. */
 struct record_key {
     enum record_kind kind;
-    uint64_t id;  /* A node's instance; 0 for the counters. */
-    uint64_t sub; /* 0 for both. */
+    uint64_t id;  /* A node's instance, also of a claim; a session, also of a result. */
+    uint64_t sub; /* A claim's number, a result's request; 0 for the others. */
 };
 
 /* Embedded in everything that is replicated. */
 struct record {
-    struct tree_link by_key;   /* In lease.records, while it lives. */
+    struct tree_link by_key;   /* In lease.records[kind], while it lives. */
     struct record *dirty_prev; /* In lease.dirty, while `dirty`. */
     struct record *dirty_next;
     struct record_key key;
@@ -63,7 +70,10 @@ struct counters {
     uint64_t revision;  /* Of the newest change. */
     uint64_t instances; /* The last number given to a node. */
     uint64_t epoch;     /* Entries of lower ones are not in force. */
+    uint64_t claims;    /* The last number given to a claim. */
 };
+
+struct lock; /* In lock.h. */
 
 /* A file or directory.  `record.key.id` is its instance.  A name costs what
  * this struct and the name take, a file what its content takes besides. */
@@ -78,6 +88,7 @@ struct node {
     uint64_t revision;
     uint64_t modified_wall_ms;
     struct tree children; /* Of a directory, by name. */
+    struct lock *lock;    /* NULL while nobody holds or awaits it. */
     uint8_t *content;     /* Of a file; room_for(content_size) octets. */
     uint32_t content_size;
     uint32_t children_count;
@@ -96,8 +107,14 @@ struct lease {
 
     struct counters counters;
     struct node *root;
-    struct tree records; /* All that live, by key. */
-    uint64_t digest;     /* Sum of their hashes. */
+    struct tree records[RECORD_KIND_LAST + 1]; /* All that live, of each kind by key. */
+    uint64_t digest;                           /* Sum of their hashes. */
+
+    bool revised;                  /* The command at hand has raised the revision, ... */
+    bool counters_moved;           /* ... or another counter: one hash, at its end. */
+    struct lease_settled *settled; /* By the last command. */
+    uint32_t settled_count;
+    uint32_t settled_room;
 
     struct record *dirty_first; /* In the order in which they became so. */
     struct record *dirty_last;
@@ -121,6 +138,11 @@ __attribute__((warn_unused_result)) bool record_key_decode(struct bytes bytes,
                                                            struct record_key *ret_key);
 struct record *record_find(const struct lease *l, struct record_key key);
 
+/* The first of the key's kind at or behind it, and the next of the same kind;
+ * NULL: no more. */
+struct record *record_from(const struct lease *l, struct record_key key);
+struct record *record_next(const struct record *record);
+
 /* The value without a file's content, which follows it as `ret_tail`. */
 void record_encode(const struct record *record, struct writer *w, struct bytes *ret_tail);
 
@@ -140,6 +162,57 @@ void record_loaded(struct lease *l, struct record *record);
 /* Releases everything, at the end. */
 void record_release_all(struct lease *l);
 
+/* ----------------------------------------------------------------- machine */
+
+/* What clients see as a JSON number must stay exact; to stop is better than to
+ * say a number that two readers understand differently. */
+static inline uint64_t next_number(uint64_t *counter)
+{
+    assert(*counter + 1 < LEASE_NUMBER_MAX);
+    return ++*counter;
+}
+
+/* The command changes a node or a lock.  The revision grows by one in a command,
+ * however much it changes. */
+void machine_revise(struct lease *l);
+
+struct session;
+
+/* The commands, once it is certain that they are to be executed.  `session` is
+ * NULL in one-shot commands.  Each decides first, and changes nothing until
+ * nothing can refuse it any more. */
+enum lease_rc machine_put(struct lease *l, const struct lease_at *at,
+                          const struct lease_command *c, struct lease_result *ret_result);
+enum lease_rc machine_create(struct lease *l, const struct lease_at *at,
+                             const struct lease_command *c, struct lease_result *ret_result);
+enum lease_rc machine_delete(struct lease *l, const struct lease_at *at,
+                             const struct lease_command *c, struct session *session,
+                             struct lease_result *ret_result);
+enum lease_rc machine_acquire(struct lease *l, const struct lease_at *at,
+                              const struct lease_command *c, struct session *session,
+                              struct lease_result *ret_result);
+enum lease_rc machine_release(struct lease *l, const struct lease_at *at,
+                              const struct lease_command *c, struct session *session);
+enum lease_rc machine_cancel(struct lease *l, const struct lease_at *at,
+                             const struct lease_command *c, struct session *session,
+                             struct lease_result *ret_result);
+enum lease_rc machine_timeout(struct lease *l, const struct lease_at *at,
+                              const struct lease_command *c);
+enum lease_rc machine_session_open(struct lease *l, const struct lease_at *at,
+                                   const struct lease_command *c,
+                                   struct lease_result *ret_result);
+enum lease_rc machine_session_close(struct lease *l, const struct lease_at *at,
+                                    struct session *session);
+enum lease_rc machine_session_expire(struct lease *l, const struct lease_at *at,
+                                     const struct lease_command *c);
+
+/* -------------------------------------------------------------------- load */
+
+/* Of a row whose key and version are read: false when it makes no sense. */
+bool load_session(struct lease *l, struct record_key key, struct reader *r);
+bool load_claim(struct lease *l, struct record_key key, struct reader *r);
+bool load_result(struct lease *l, struct record_key key, struct reader *r);
+
 /* -------------------------------------------------------------------- node */
 
 /* Where a path leads.  `node` is NULL when only the last component is missing;
@@ -157,6 +230,14 @@ enum lease_rc node_walk(const struct lease *l, struct bytes path, struct node_pl
 /* A node that is in no tree yet, without a parent, all numbers 0.  A file must
  * be given its content, though it be empty, for the checksum. */
 struct node *node_new(struct lease *l, enum lease_kind kind, struct bytes name);
+
+/* May the cell hold one more, with so much content?  LEASE_OK or LEASE_LIMIT. */
+enum lease_rc node_may_make(const struct lease *l, uint64_t content_size);
+
+/* Makes what is missing at `place`: a new instance at a new revision. */
+struct node *node_make(struct lease *l, const struct lease_at *at,
+                       const struct node_place *place, enum lease_kind kind,
+                       struct bytes content);
 void node_attach(struct lease *l, struct node *parent, struct node *node);
 void node_detach(struct lease *l, struct node *node);
 void node_release(struct lease *l, struct node *node);

@@ -3,19 +3,9 @@
  * invariants.c -- what is true of every state between two commands.  The numbers
  * are those of docs/lease.md, so a failed assertion names the sentence it broke.
  */
-#include "lease/internal.h"
+#include "lease/invariants.h"
 
 #include "paxos/base/pure.h"
-
-/* What the pass over all records adds up. */
-struct sums {
-    uint64_t digest;
-    uint64_t nodes;
-    uint64_t content_bytes;
-    uint64_t memory_bytes;
-    uint64_t dirty;
-    uint64_t dirty_bytes;
-};
 
 /* L1  Every node but the root has a directory as its parent, older than itself,
  *     which finds it by its name; the path to it is one that may be written. */
@@ -102,15 +92,40 @@ static void check_node(const struct lease *l, const struct node *node, struct su
     check_place(l, node);
     check_content(node);
     check_numbers(l, node);
+    check_lock(l, node, sums);
     sums->nodes++;
     sums->content_bytes += node->content_size;
-    sums->memory_bytes += sizeof *node + node->name_size + room_for(node->content_size);
+}
+
+/* What it is embedded in, and what that owns. */
+static size_t memory_of(struct record *record)
+{
+    switch (record->key.kind) {
+    case RECORD_COUNTERS:
+        return 0; /* Part of struct lease. */
+    case RECORD_NODE: {
+        const struct node *node = node_of(record);
+        return sizeof *node + node->name_size + room_for(node->content_size) +
+               (node->lock == NULL ? 0 : sizeof *node->lock);
+    }
+    case RECORD_SESSION: {
+        const struct session *session = session_of(record);
+        return session_size(session) + session->ranges_room * sizeof *session->ranges;
+    }
+    case RECORD_CLAIM:
+        return sizeof(struct claim);
+    case RECORD_RESULT:
+        return result_size(result_of(record));
+    }
+    assert(/* a record has a kind */ false);
+    return 0;
 }
 
 /* L7  A record's hash is that of its key and its value, and lies in the digest. */
-static void check_record(const struct record *record, struct sums *sums)
+static void check_record(struct record *record, struct sums *sums)
 {
     uint32_t row_size = 0;
+    sums->memory_bytes += memory_of(record);
     assert(!record->dead);
     assert(record_hash(record, &row_size) == record->hash);
     assert(row_size == record->row_size);
@@ -123,13 +138,14 @@ static void check_record(const struct record *record, struct sums *sums)
     }
 }
 
-static void check_records(const struct lease *l, struct sums *sums)
+static void check_records(const struct lease *l, enum record_kind kind, struct sums *sums)
 {
-    tree_check(&l->records);
+    tree_check(&l->records[kind]);
     const struct record *previous = NULL;
-    for (struct tree_link *link = tree_first(&l->records); link != NULL;
+    for (struct tree_link *link = tree_first(&l->records[kind]); link != NULL;
          link = tree_next(link)) {
-        const struct record *record = record_by_key(link);
+        struct record *record = record_by_key(link);
+        assert(record->key.kind == kind);
         if (previous != NULL) {
             assert(record_key_compare(previous->key, record->key) < 0);
         }
@@ -142,6 +158,15 @@ static void check_records(const struct lease *l, struct sums *sums)
         case RECORD_NODE:
             check_node(l, node_of_const(record), sums);
             break;
+        case RECORD_SESSION:
+            check_session(l, session_of(record), sums);
+            break;
+        case RECORD_CLAIM:
+            check_claim(l, claim_of(record), sums);
+            break;
+        case RECORD_RESULT:
+            check_result(l, result_of(record), sums);
+            break;
         }
     }
 }
@@ -152,8 +177,7 @@ static void check_dirty(const struct lease *l, struct sums *sums)
 {
     uint64_t living = 0;
     const struct record *previous = NULL;
-    for (const struct record *record = l->dirty_first; record != NULL;
-         record = record->dirty_next) {
+    for (struct record *record = l->dirty_first; record != NULL; record = record->dirty_next) {
         assert(record->dirty);
         assert(record->dirty_prev == previous);
         previous = record;
@@ -161,7 +185,7 @@ static void check_dirty(const struct lease *l, struct sums *sums)
             assert(record->stored);
             assert(record->row_size == RECORD_KEY_SIZE);
             sums->dirty_bytes += record->row_size;
-            sums->memory_bytes += sizeof(struct node) + node_of_const(record)->name_size;
+            sums->memory_bytes += memory_of(record);
         } else {
             living++;
         }
@@ -173,8 +197,12 @@ static void check_dirty(const struct lease *l, struct sums *sums)
 
 void lease_check(const struct lease *l)
 {
-    struct sums sums = {.memory_bytes = sizeof *l + RECORD_VALUE_MAX};
-    check_records(l, &sums);
+    struct sums sums = {.memory_bytes = sizeof *l + RECORD_VALUE_MAX +
+                                        l->settled_room * sizeof *l->settled};
+    assert(l->records[0].root == NULL);
+    for (int kind = 1; kind <= RECORD_KIND_LAST; kind++) {
+        check_records(l, (enum record_kind)kind, &sums);
+    }
     check_dirty(l, &sums);
     assert(l->digest == sums.digest);
 
@@ -182,9 +210,15 @@ void lease_check(const struct lease *l)
     assert(l->counters.revision < LEASE_NUMBER_MAX);
     assert(l->counters.instances < LEASE_NUMBER_MAX);
     assert(l->counters.epoch < LEASE_NUMBER_MAX);
+    assert(l->counters.claims < LEASE_NUMBER_MAX);
 
     /* L6  What is counted is what there is. */
     assert(l->counts.nodes == sums.nodes);
     assert(l->counts.content_bytes == sums.content_bytes);
+    assert(l->counts.sessions == sums.sessions);
+    assert(l->counts.held == sums.held);
+    assert(l->counts.waiting == sums.waiting);
+    assert(sums.claims == sums.held + sums.waiting);
+    assert(sums.results == sums.results_of_sessions);
     assert(l->counts.memory_bytes == sums.memory_bytes);
 }

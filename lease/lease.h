@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * lease.h -- the replicated state of a cell: its files and, later, who holds
- * what.  A function of the log alone.
+ * lease.h -- the replicated state of a cell: its files, its sessions, and who
+ * holds what.  A function of the log alone.
  *
  * lease_apply() is the only door to change.  It sees no clock, no connection,
  * no randomness and no iteration order of a hash map: same log, same state,
  * byte for byte, on every replica.  What time brings about ("session 5f is
  * over") reaches it as a command, proposed by the master's keeper.
  *
- * The state is a set of *records*: each node is one, the counters are one.  A
+ * The state is a set of *records*: each node, session, claim on a lock and
+ * remembered outcome is one, the counters are one.  A
  * record has a key and an encoding, and is at once the unit of the digest, of
  * the store's tables and of a snapshot; so these three can't disagree about
  * what the state is.
@@ -42,7 +43,25 @@ struct lease_result {
     uint64_t revision;       /* Of the cell, after the command. */
     struct lease_stat stat;  /* Of the node, after PUT and CREATE; zero else.
                               * After CONFLICT, of the node as it is. */
-    bool created;            /* PUT made the file. */
+    bool created;            /* PUT or ACQUIRE made the file. */
+
+    uint64_t token;          /* ACQUIRE granted: of the holding. */
+    uint64_t session;        /* SESSION_OPEN. */
+    uint32_t lease_ms;       /* SESSION_OPEN: as granted. */
+
+    /* Where the outcome was decided: the command's own place or, for a retry or
+     * a lock granted later, that of the first execution or of the grant. */
+    uint64_t slot;
+    uint32_t position;
+};
+
+/* The outcome of an acquire that had waited: granted (LEASE_OK), cancelled, out
+ * of time (LEASE_LOCKED), or its node (LEASE_NO_NODE) or session is gone
+ * (LEASE_NO_SESSION). */
+struct lease_settled {
+    uint64_t session;
+    uint64_t request;
+    struct lease_result result;
 };
 
 /* A later master made the entry at `slot` itself: from here on, entries of
@@ -57,6 +76,10 @@ bool lease_in_force(const struct lease *l, uint64_t epoch);
 /* Applies one command.  It must have been checked by lease_command_decode(). */
 void lease_apply(struct lease *l, const struct lease_at *at, const struct lease_command *command,
                  struct lease_result *ret_result);
+
+/* The acquires that the last lease_apply() settled, in order; borrowed until the
+ * next one. */
+const struct lease_settled *lease_settled(const struct lease *l, uint32_t *ret_count);
 
 /* The whole entry of `slot`, of `commands` commands, is applied.  Slots come in
  * order, without a gap. */
@@ -90,8 +113,65 @@ enum lease_rc lease_list(const struct lease *l, struct bytes path, struct bytes 
                          uint32_t limit, struct lease_child *ret_children, uint32_t *ret_count,
                          bool *ret_more);
 
+struct lease_session {
+    uint64_t id;
+    uint32_t lease_ms;
+    uint64_t opened_wall_ms;
+    struct bytes label;     /* Borrowed until the next change. */
+    struct bytes principal;
+    uint32_t held;          /* Claims that are held, ... */
+    uint32_t waiting;       /* ... and that wait. */
+    uint32_t results;       /* Outcomes not yet acknowledged. */
+};
+
+/* False: there is no such session. */
+bool lease_session_get(const struct lease *l, uint64_t session, struct lease_session *ret_session);
+
+/* Is this the secret that the session was opened with? */
+bool lease_session_secret(const struct lease *l, uint64_t session, struct bytes secret);
+
+/* Visits all sessions, in order of their ids; from `after`, exclusive. */
+uint64_t lease_session_next(const struct lease *l, uint64_t after); /* 0: no more. */
+
+/* A holder or waiter of a lock. */
+struct lease_claim {
+    bool held;
+    enum lease_mode mode;
+    uint64_t session;
+    uint64_t handle;
+    uint64_t request;       /* That asked for it. */
+    uint64_t token;         /* Held: of the holding. */
+    uint64_t since_wall_ms; /* Granted, or asked; a label. */
+    uint32_t wait_ms;       /* Of a waiter; 0: for ever. */
+    struct bytes label;     /* Of its session; borrowed until the next change. */
+};
+
+/* Holders, then waiters in the order in which they will be served; those behind
+ * the first `skip`, at most `limit`. */
+enum lease_rc lease_claims(const struct lease *l, struct bytes path, uint32_t skip, uint32_t limit,
+                           struct lease_claim *ret_claims, uint32_t *ret_count, bool *ret_more);
+
+/* The next node, in order of instances, that anybody holds or awaits; its path
+ * below /ls/<cell>/ is written to `path`.  0: no more. */
+uint64_t lease_locked_next(const struct lease *l, uint64_t after,
+                           uint8_t path[LEASE_PATH_MAX], size_t *ret_path_size);
+
+/* Does (session, request) still wait, and how long would it? */
+bool lease_waiting(const struct lease *l, uint64_t session, uint64_t request,
+                   uint32_t *ret_wait_ms);
+
+/* Visits all acquires that wait, in no particular order, for the keeper of a new
+ * master. */
+void lease_waiting_visit(const struct lease *l,
+                         void (*visit)(void *context, uint64_t session, uint64_t request,
+                                       uint32_t wait_ms),
+                         void *context);
+
 struct lease_counts {
     uint64_t nodes;
+    uint64_t sessions;
+    uint64_t held;    /* Claims. */
+    uint64_t waiting;
     uint64_t content_bytes;
     uint64_t memory_bytes; /* Taken from the allocator and not given back. */
 };

@@ -6,7 +6,8 @@
  * each is refused that no sequence of commands could have left behind, and the
  * digest at the end finds a row that is missing or a valid row of another state.
  * Keys ascend, so what a row refers to is there already: the counters are the
- * lowest key, and a parent is always older than its child.
+ * lowest key, a parent is always older than its child, and sessions come before
+ * their claims and outcomes, which load_session.c reads.
  */
 #include "lease/internal.h"
 
@@ -17,15 +18,18 @@ static bool load_counters(struct lease *l, struct record_key key, struct reader 
     const uint64_t revision = read_u64(r);
     const uint64_t instances = read_u64(r);
     const uint64_t epoch = read_u64(r);
+    const uint64_t claims = read_u64(r);
     const bool sound = read_done(r) && key.id == 0 && key.sub == 0 &&
                        revision < LEASE_NUMBER_MAX && epoch < LEASE_NUMBER_MAX &&
-                       instances >= l->counters.instances && instances < LEASE_NUMBER_MAX;
+                       claims < LEASE_NUMBER_MAX && instances >= l->counters.instances &&
+                       instances < LEASE_NUMBER_MAX;
     if (!sound) {
         return false;
     }
     l->counters.revision = revision;
     l->counters.instances = instances;
     l->counters.epoch = epoch;
+    l->counters.claims = claims;
     record_loaded(l, &l->counters.record);
     return true;
 }
@@ -163,6 +167,12 @@ bool lease_row_load(struct lease *l, const struct lease_row *row)
         return load_counters(l, key, &r);
     case RECORD_NODE:
         return load_node(l, key, &r);
+    case RECORD_SESSION:
+        return load_session(l, key, &r);
+    case RECORD_CLAIM:
+        return load_claim(l, key, &r);
+    case RECORD_RESULT:
+        return load_result(l, key, &r);
     }
     assert(/* a key that decoded has a kind */ false);
     return false;

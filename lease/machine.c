@@ -2,12 +2,13 @@
  *
  * machine.c -- the only door to change.
  *
- * Every command first decides, and changes nothing until nothing can refuse it
- * any more.  So a refused command leaves no trace, not even in a counter, and
- * the order of the refusals below is part of what replicas agree on: moving one
- * is a new version of the command.
+ * Here is decided whether a command is executed at all: a session's at most
+ * once.  What it does then stands in machine_node.c, machine_lock.c and
+ * machine_session.c.  Every command first decides, and changes nothing until
+ * nothing can refuse it any more; so a refused one leaves no trace but its
+ * remembered outcome, and the acknowledgements that it carried.
  */
-#include "lease/internal.h"
+#include "lease/lock.h"
 
 #include "paxos/base/mutant.h"
 #include "paxos/base/pure.h"
@@ -48,6 +49,7 @@ void lease_free(struct lease *l)
     }
     const struct lease_allocator allocator = l->allocator;
     record_release_all(l);
+    memory_give(l, l->settled, l->settled_room * sizeof *l->settled);
     memory_give(l, l->scratch, RECORD_VALUE_MAX);
     assert(l->counts.memory_bytes == sizeof *l);
     allocator.release(allocator.context, l, sizeof *l);
@@ -65,6 +67,11 @@ void lease_begin_epoch(struct lease *l, uint64_t slot, uint64_t epoch)
         l->counters.epoch = epoch;
         record_changed(l, &l->counters.record);
     }
+    if (mutant(dedupe_dropped_at_failover)) {
+        for (uint64_t id = lease_session_next(l, 0); id != 0; id = lease_session_next(l, id)) {
+            result_forget(l, session_find(l, id), 1, UINT64_MAX);
+        }
+    }
 }
 
 bool lease_in_force(const struct lease *l, uint64_t epoch)
@@ -79,229 +86,121 @@ void lease_slot_done(struct lease *l, uint64_t slot, uint32_t commands)
     l->position = commands;
 }
 
-/* ----------------------------------------------------------------- changes */
-
-/* What clients see as a JSON number must stay exact; to stop is better than to
- * say a number that two readers understand differently. */
-static uint64_t next_number(uint64_t *counter)
-{
-    assert(*counter + 1 < LEASE_NUMBER_MAX);
-    return ++*counter;
-}
-
-/* Exactly one per command that changes something, and its last step. */
-static void next_revision(struct lease *l)
-{
-    next_number(&l->counters.revision);
-    record_changed(l, &l->counters.record);
-}
-
-static void write_file(struct lease *l, const struct lease_at *at, struct node *node,
-                       struct bytes content)
-{
-    next_revision(l);
-    next_number(&node->content_generation);
-    node_set_content(l, node, content);
-    node->revision = l->counters.revision;
-    node->modified_wall_ms = at->wall_ms;
-    record_changed(l, &node->record);
-}
-
-static struct node *make_node(struct lease *l, const struct lease_at *at,
-                              const struct node_place *place, enum lease_kind kind,
-                              struct bytes content)
-{
-    assert(place->node == NULL);
-    const uint64_t instance = next_number(&l->counters.instances);
-    next_revision(l);
-
-    struct node *node = node_new(l, kind, place->name);
-    node_attach(l, place->parent, node);
-    if (kind == LEASE_FILE) {
-        next_number(&node->content_generation);
-        node_set_content(l, node, content);
-    }
-    node->revision = l->counters.revision;
-    node->modified_wall_ms = at->wall_ms;
-    record_added(l, &node->record, (struct record_key){.kind = RECORD_NODE, .id = instance});
-    return node;
-}
-
-static void delete_node(struct lease *l, struct node *node)
-{
-    next_revision(l);
-    node_detach(l, node);
-    record_removed(l, &node->record);
-}
-
-/* ---------------------------------------------------------------- refusals */
-
-/* May this many more octets be kept? */
-static bool room_left(const struct lease *l, uint64_t old_size, uint64_t new_size)
-{
-    /* What shrinks is let through even where the limit was lowered since. */
-    return new_size <= old_size ||
-           l->counts.content_bytes + (new_size - old_size) <= l->limits.content_bytes;
-}
-
-static enum lease_rc check_make(const struct lease *l, const struct node_place *place,
-                                uint64_t content_size)
-{
-    assert(place->node == NULL);
-    if (l->counts.nodes >= l->limits.nodes || !room_left(l, 0, content_size)) {
-        return LEASE_LIMIT;
-    }
-    return LEASE_OK;
-}
-
-static bool other_instance(const struct lease_command *c, const struct node *node)
-{
-    return c->if_instance != LEASE_ANY && c->if_instance != node->record.key.id;
-}
-
-static bool other_generation(const struct lease_command *c, const struct node *node)
-{
-    return c->if_generation != LEASE_ANY && c->if_generation != node->content_generation;
-}
-
-static enum lease_rc check_put(const struct lease *l, const struct lease_command *c,
-                               const struct node *node)
-{
-    /* The instance first: the generations of two instances don't compare. */
-    if (other_instance(c, node)) {
-        return LEASE_STALE_INSTANCE;
-    }
-    if (c->if_generation == 0) {
-        return LEASE_EXISTS;
-    }
-    if (node->kind != LEASE_FILE) {
-        return LEASE_NOT_A_FILE;
-    }
-    if (other_generation(c, node)) {
-        return LEASE_CONFLICT;
-    }
-    return room_left(l, node->content_size, c->content.size) ? LEASE_OK : LEASE_LIMIT;
-}
-
-static enum lease_rc check_delete(const struct lease *l, const struct lease_command *c,
-                                  const struct node *node)
-{
-    if (node == l->root) {
-        return LEASE_IS_ROOT;
-    }
-    if (other_instance(c, node)) {
-        return LEASE_STALE_INSTANCE;
-    }
-    if (other_generation(c, node)) {
-        return LEASE_CONFLICT;
-    }
-    return node->children_count > 0 ? LEASE_NOT_EMPTY : LEASE_OK;
-}
-
 /* ---------------------------------------------------------------- commands */
 
-static enum lease_rc put_new(struct lease *l, const struct lease_at *at,
-                             const struct lease_command *c, const struct node_place *place,
+void machine_revise(struct lease *l)
+{
+    if (!l->revised) {
+        next_number(&l->counters.revision);
+        l->revised = true;
+    }
+}
+
+static enum lease_rc execute(struct lease *l, const struct lease_at *at,
+                             const struct lease_command *c, struct session *session,
                              struct lease_result *ret_result)
 {
-    /* Who names an instance or a generation means a file that was there. */
-    const bool must_exist =
-        c->if_instance != LEASE_ANY || (c->if_generation != LEASE_ANY && c->if_generation != 0);
-    if (must_exist) {
-        return LEASE_NO_NODE;
-    }
-    const enum lease_rc rc = check_make(l, place, c->content.size);
-    if (rc == LEASE_OK) {
-        const struct node *node = make_node(l, at, place, LEASE_FILE, c->content);
-        node_stat(node, &ret_result->stat);
-        ret_result->created = true;
-    }
-    return rc;
-}
-
-static enum lease_rc apply_put(struct lease *l, const struct lease_at *at,
-                               const struct lease_command *c, struct lease_result *ret_result)
-{
-    if (c->content.size > LEASE_CONTENT_MAX) {
-        return LEASE_TOO_LARGE;
-    }
-    struct node_place place;
-    enum lease_rc rc = node_walk(l, c->path, &place);
-    if (rc != LEASE_OK) {
-        return rc;
-    }
-    if (place.node == NULL) {
-        return put_new(l, at, c, &place, ret_result);
-    }
-    rc = check_put(l, c, place.node);
-    if (rc == LEASE_OK) {
-        write_file(l, at, place.node, c->content);
-    }
-    if (rc == LEASE_OK || rc == LEASE_CONFLICT) {
-        node_stat(place.node, &ret_result->stat);
-    }
-    return rc;
-}
-
-static enum lease_rc apply_create(struct lease *l, const struct lease_at *at,
-                                  const struct lease_command *c,
-                                  struct lease_result *ret_result)
-{
-    const struct bytes content = c->kind == LEASE_FILE ? c->content : bytes_of(NULL, 0);
-    if (content.size > LEASE_CONTENT_MAX) {
-        return LEASE_TOO_LARGE;
-    }
-    struct node_place place;
-    enum lease_rc rc = node_walk(l, c->path, &place);
-    if (rc != LEASE_OK) {
-        return rc;
-    }
-    if (place.node != NULL) {
-        return place.node == l->root ? LEASE_IS_ROOT : LEASE_EXISTS;
-    }
-    rc = check_make(l, &place, content.size);
-    if (rc == LEASE_OK) {
-        const struct node *node = make_node(l, at, &place, c->kind, content);
-        node_stat(node, &ret_result->stat);
-    }
-    return rc;
-}
-
-static enum lease_rc apply_delete(struct lease *l, const struct lease_command *c,
-                                  struct lease_result *ret_result)
-{
-    struct node_place place;
-    enum lease_rc rc = node_walk(l, c->path, &place);
-    if (rc == LEASE_NO_PARENT || (rc == LEASE_OK && place.node == NULL)) {
-        return LEASE_NO_NODE;
-    }
-    if (rc != LEASE_OK) {
-        return rc;
-    }
-    rc = check_delete(l, c, place.node);
-    if (rc == LEASE_CONFLICT) {
-        node_stat(place.node, &ret_result->stat);
-    }
-    if (rc == LEASE_OK) {
-        delete_node(l, place.node);
-    }
-    return rc;
-}
-
-static enum lease_rc dispatch(struct lease *l, const struct lease_at *at,
-                              const struct lease_command *command,
-                              struct lease_result *ret_result)
-{
-    switch (command->type) {
+    switch (c->type) {
     case LEASE_CMD_PUT:
-        return apply_put(l, at, command, ret_result);
+        return machine_put(l, at, c, ret_result);
     case LEASE_CMD_CREATE:
-        return apply_create(l, at, command, ret_result);
+        return machine_create(l, at, c, ret_result);
     case LEASE_CMD_DELETE:
-        return apply_delete(l, command, ret_result);
+        return machine_delete(l, at, c, session, ret_result);
+    case LEASE_CMD_SESSION_OPEN:
+        return machine_session_open(l, at, c, ret_result);
+    case LEASE_CMD_SESSION_CLOSE:
+        return machine_session_close(l, at, session);
+    case LEASE_CMD_SESSION_EXPIRE:
+        return machine_session_expire(l, at, c);
+    case LEASE_CMD_ACQUIRE:
+        return machine_acquire(l, at, c, session, ret_result);
+    case LEASE_CMD_RELEASE:
+        return machine_release(l, at, c, session);
+    case LEASE_CMD_CANCEL:
+        return machine_cancel(l, at, c, session, ret_result);
+    case LEASE_CMD_TIMEOUT:
+        return machine_timeout(l, at, c);
     }
     assert(/* a command that decoded has a type */ false);
     return LEASE_OK;
+}
+
+static void answer(const struct lease *l, enum lease_rc rc, struct lease_result *ret_result)
+{
+    ret_result->rc = rc;
+    ret_result->revision = l->counters.revision;
+}
+
+/* Is it a command that only a session can give? */
+static bool needs_session(enum lease_command_type type)
+{
+    return type == LEASE_CMD_SESSION_CLOSE || type == LEASE_CMD_ACQUIRE ||
+           type == LEASE_CMD_RELEASE || type == LEASE_CMD_CANCEL;
+}
+
+static void apply_once(struct lease *l, const struct lease_at *at,
+                       const struct lease_command *c, struct lease_result *ret_result)
+{
+    const enum lease_rc rc = needs_session(c->type)
+                                 ? LEASE_NO_SESSION
+                                 : execute(l, at, c, /* session= */ NULL, ret_result);
+    answer(l, rc, ret_result);
+}
+
+/* Is there no room for another outcome of this session?  It may always close: that
+ * leaves nothing behind. */
+static bool results_full(const struct session *session, const struct lease_command *c)
+{
+    return session->results_count >= LEASE_RESULTS_MAX && c->type != LEASE_CMD_SESSION_CLOSE;
+}
+
+/* (session, request) takes effect at most once. */
+static void apply_request(struct lease *l, const struct lease_at *at,
+                          const struct lease_command *c, struct lease_result *ret_result)
+{
+    struct session *session = session_find(l, c->session);
+    if (session == NULL) {
+        answer(l, LEASE_NO_SESSION, ret_result);
+        return;
+    }
+    /* Before the limit is judged, so that a full table lets its clearing in. */
+    const bool acks_kept = session_acknowledge(l, session, c);
+    if (session_acknowledged(session, c->request)) {
+        answer(l, LEASE_ACKNOWLEDGED, ret_result);
+        return;
+    }
+    const struct result *known = result_find(l, c->session, c->request);
+    if (known != NULL && !mutant(dedupe_not_consulted)) {
+        result_recall(known, ret_result);
+        return;
+    }
+    if (claim_waiting(session, c->request) != NULL) {
+        answer(l, LEASE_WAITING, ret_result); /* A retry joins it. */
+        return;
+    }
+    if (!acks_kept || results_full(session, c)) {
+        answer(l, LEASE_RESULTS_FULL, ret_result);
+        return;
+    }
+    answer(l, execute(l, at, c, session, ret_result), ret_result);
+    if (ret_result->rc != LEASE_WAITING && c->type != LEASE_CMD_SESSION_CLOSE) {
+        result_remember(l, session, c->request, ret_result);
+    }
+}
+
+/* L5: one revision for a change of a node, none for a refusal. */
+static void check_revised(const struct lease *l, const struct lease_command *c,
+                          const struct lease_result *result)
+{
+    const bool of_node =
+        c->type == LEASE_CMD_PUT || c->type == LEASE_CMD_CREATE || c->type == LEASE_CMD_DELETE;
+    if (of_node && l->revised) {
+        assert(result->rc == LEASE_OK);
+    }
+    if (of_node && c->session == 0 && result->rc == LEASE_OK) {
+        assert(l->revised);
+    }
 }
 
 void lease_apply(struct lease *l, const struct lease_at *at,
@@ -310,12 +209,19 @@ void lease_apply(struct lease *l, const struct lease_at *at,
     assert(at->slot == l->slot + 1);
     assert(at->position >= 1);
     assert(lease_in_force(l, at->epoch));
-    const uint64_t before = l->counters.revision;
+    l->settled_count = 0;
+    l->revised = false;
+    l->counters_moved = false;
 
-    *ret_result = (struct lease_result){.rc = LEASE_OK};
-    ret_result->rc = dispatch(l, at, command, ret_result);
-    ret_result->revision = l->counters.revision;
-
-    /* L5: one revision for a change, none for a refusal. */
-    assert(l->counters.revision == before + (ret_result->rc == LEASE_OK));
+    *ret_result = (struct lease_result){.slot = at->slot, .position = at->position};
+    if (command->session == 0) {
+        apply_once(l, at, command, ret_result);
+    } else {
+        apply_request(l, at, command, ret_result);
+    }
+    result_remember_settled(l);
+    check_revised(l, command, ret_result);
+    if (l->revised || l->counters_moved) {
+        record_changed(l, &l->counters.record);
+    }
 }

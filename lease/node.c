@@ -10,7 +10,7 @@
  * Nodes know their parent and their own name only, so nothing needs rewriting
  * when a tree grows deep, and a path is put together by whoever walks it.
  */
-#include "lease/internal.h"
+#include "lease/lock.h"
 
 #include "paxos/base/hash.h"
 #include "paxos/base/pure.h"
@@ -96,6 +96,34 @@ struct node *node_new(struct lease *l, enum lease_kind kind, struct bytes name)
     return node;
 }
 
+enum lease_rc node_may_make(const struct lease *l, uint64_t content_size)
+{
+    const bool room = l->counts.nodes < l->limits.nodes &&
+                      (content_size == 0 ||
+                       l->counts.content_bytes + content_size <= l->limits.content_bytes);
+    return room ? LEASE_OK : LEASE_LIMIT;
+}
+
+struct node *node_make(struct lease *l, const struct lease_at *at,
+                       const struct node_place *place, enum lease_kind kind,
+                       struct bytes content)
+{
+    assert(place->node == NULL);
+    const uint64_t instance = next_number(&l->counters.instances);
+    machine_revise(l);
+
+    struct node *node = node_new(l, kind, place->name);
+    node_attach(l, place->parent, node);
+    if (kind == LEASE_FILE) {
+        next_number(&node->content_generation);
+        node_set_content(l, node, content);
+    }
+    node->revision = l->counters.revision;
+    node->modified_wall_ms = at->wall_ms;
+    record_added(l, &node->record, (struct record_key){.kind = RECORD_NODE, .id = instance});
+    return node;
+}
+
 void node_attach(struct lease *l, struct node *parent, struct node *node)
 {
     struct tree_place place = tree_root_place(&parent->children);
@@ -114,6 +142,7 @@ void node_detach(struct lease *l, struct node *node)
 {
     struct node *parent = node->parent;
     assert(parent != NULL);
+    assert(node->lock == NULL);
     assert(node->children_count == 0);
     assert(parent->children_count > 0);
     node_set_content(l, node, bytes_of(NULL, 0));
@@ -125,6 +154,7 @@ void node_detach(struct lease *l, struct node *node)
 
 void node_release(struct lease *l, struct node *node)
 {
+    memory_give(l, node->lock, sizeof *node->lock);
     memory_give(l, node->content, room_for(node->content_size));
     memory_give(l, node, sizeof *node + node->name_size);
 }

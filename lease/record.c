@@ -14,6 +14,8 @@
  * A record is in the dirty list at most once, however often it changes.
  */
 #include "lease/internal.h"
+#include "lease/lock.h"
+#include "lease/session.h"
 
 #include "paxos/base/hash.h"
 #include "paxos/base/pure.h"
@@ -25,11 +27,16 @@ static int number_compare(uint64_t a, uint64_t b)
     return (a > b) - (a < b);
 }
 
+static int within_kind(struct record_key a, struct record_key b)
+{
+    const int by_id = number_compare(a.id, b.id);
+    return by_id != 0 ? by_id : number_compare(a.sub, b.sub);
+}
+
 int record_key_compare(struct record_key a, struct record_key b)
 {
     const int by_kind = (a.kind > b.kind) - (a.kind < b.kind);
-    const int by_id = number_compare(a.id, b.id);
-    return by_kind != 0 ? by_kind : by_id != 0 ? by_id : number_compare(a.sub, b.sub);
+    return by_kind != 0 ? by_kind : within_kind(a, b);
 }
 
 void record_key_encode(struct record_key key, struct writer *w)
@@ -45,7 +52,7 @@ bool record_key_decode(struct bytes bytes, struct record_key *ret_key)
     const uint8_t kind = read_u8(&r);
     const uint64_t id = read_u64(&r);
     const uint64_t sub = read_u64(&r);
-    if (!read_done(&r) || (kind != RECORD_COUNTERS && kind != RECORD_NODE)) {
+    if (!read_done(&r) || kind < RECORD_COUNTERS || kind > RECORD_KIND_LAST) {
         return false;
     }
     *ret_key = (struct record_key){.kind = (enum record_kind)kind, .id = id, .sub = sub};
@@ -54,16 +61,37 @@ bool record_key_decode(struct bytes bytes, struct record_key *ret_key)
 
 struct record *record_find(const struct lease *l, struct record_key key)
 {
-    struct tree_link *link = l->records.root;
+    struct tree_link *link = l->records[key.kind].root;
     while (link != NULL) {
         struct record *record = record_by_key(link);
-        const int order = record_key_compare(key, record->key);
+        const int order = within_kind(key, record->key);
         if (order == 0) {
             return record;
         }
         link = link->child[order > 0];
     }
     return NULL;
+}
+
+struct record *record_from(const struct lease *l, struct record_key key)
+{
+    struct record *best = NULL;
+    struct tree_link *link = l->records[key.kind].root;
+    while (link != NULL) {
+        struct record *record = record_by_key(link);
+        if (within_kind(record->key, key) >= 0) {
+            best = record;
+            link = link->child[0];
+        } else {
+            link = link->child[1];
+        }
+    }
+    return best;
+}
+
+struct record *record_next(const struct record *record)
+{
+    return record_by_key(tree_next(&record->by_key));
 }
 
 /* ------------------------------------------------------------------ values */
@@ -74,6 +102,7 @@ static void counters_encode(const struct counters *counters, struct writer *w)
     write_u64(w, counters->revision);
     write_u64(w, counters->instances);
     write_u64(w, counters->epoch);
+    write_u64(w, counters->claims);
 }
 
 void record_encode(const struct record *record, struct writer *w, struct bytes *ret_tail)
@@ -85,6 +114,15 @@ void record_encode(const struct record *record, struct writer *w, struct bytes *
         break;
     case RECORD_NODE:
         node_encode(node_of_const(record), w, ret_tail);
+        break;
+    case RECORD_SESSION:
+        session_encode(tree_entry(record, const struct session, record), w);
+        break;
+    case RECORD_CLAIM:
+        claim_encode(tree_entry(record, const struct claim, record), w);
+        break;
+    case RECORD_RESULT:
+        result_encode(tree_entry(record, const struct result, record), w);
         break;
     }
     assert(!w->failed);
@@ -156,14 +194,15 @@ static void settle(struct lease *l, struct record *record)
 
 void record_added(struct lease *l, struct record *record, struct record_key key)
 {
-    struct tree_place place = tree_root_place(&l->records);
+    struct tree *tree = &l->records[key.kind];
+    struct tree_place place = tree_root_place(tree);
     while (*place.at != NULL) {
-        const int order = record_key_compare(key, record_by_key(*place.at)->key);
+        const int order = within_kind(key, record_by_key(*place.at)->key);
         assert(order != 0);
         place = tree_below(place, order > 0);
     }
     *record = (struct record){.key = key};
-    tree_insert(&l->records, place, &record->by_key);
+    tree_insert(tree, place, &record->by_key);
     record_changed(l, record);
 }
 
@@ -195,6 +234,15 @@ static void release(struct lease *l, struct record *record)
     case RECORD_NODE:
         node_release(l, node_of(record));
         break;
+    case RECORD_SESSION:
+        session_release(l, session_of(record));
+        break;
+    case RECORD_CLAIM:
+        claim_release(l, claim_of(record));
+        break;
+    case RECORD_RESULT:
+        result_release(l, result_of(record));
+        break;
     }
 }
 
@@ -202,7 +250,7 @@ void record_removed(struct lease *l, struct record *record)
 {
     assert(!record->dead);
     assert(record->key.kind != RECORD_COUNTERS);
-    tree_remove(&l->records, &record->by_key);
+    tree_remove(&l->records[record->key.kind], &record->by_key);
     l->digest -= record->hash;
     record->hash = 0;
     record->dead = true;
@@ -221,16 +269,18 @@ void record_removed(struct lease *l, struct record *record)
 void record_release_all(struct lease *l)
 {
     /* The living first: the dead are nowhere but in the dirty list. */
-    struct tree_link *link = tree_first_leaf(&l->records);
-    while (link != NULL) {
-        struct record *record = record_by_key(link);
-        link = tree_next_up(link);
-        if (record->dirty) {
-            dirty_unlink(l, record);
+    for (int kind = 1; kind <= RECORD_KIND_LAST; kind++) {
+        struct tree_link *link = tree_first_leaf(&l->records[kind]);
+        while (link != NULL) {
+            struct record *record = record_by_key(link);
+            link = tree_next_up(link);
+            if (record->dirty) {
+                dirty_unlink(l, record);
+            }
+            release(l, record);
         }
-        release(l, record);
+        l->records[kind].root = NULL;
     }
-    l->records.root = NULL;
     lease_rows_taken(l);
 }
 
@@ -286,8 +336,10 @@ void lease_rows_taken(struct lease *l)
 void lease_rows_all(const struct lease *l,
                     void (*visit)(void *context, const struct lease_row *row), void *context)
 {
-    for (struct tree_link *link = tree_first(&l->records); link != NULL;
-         link = tree_next(link)) {
-        visit_row(l, record_by_key(link), visit, context);
+    for (int kind = 1; kind <= RECORD_KIND_LAST; kind++) {
+        for (struct tree_link *link = tree_first(&l->records[kind]); link != NULL;
+             link = tree_next(link)) {
+            visit_row(l, record_by_key(link), visit, context);
+        }
     }
 }

@@ -19,6 +19,14 @@ enum {
     LEASE_CONTENT_MAX = 256 * 1024,   /* Octets of a file. */
     LEASE_PRINCIPAL_MAX = 64,         /* Octets of a principal's name. */
     LEASE_LIST_MAX = 1000,            /* Names in one page of a list. */
+    LEASE_LABEL_MAX = 128,            /* Octets by which a client tells people who it is. */
+    LEASE_SECRET_MAX = 64,            /* Octets of a session's secret. */
+    LEASE_RESULTS_MAX = 256,          /* Outcomes a session may leave unacknowledged. */
+    LEASE_WAITING_MAX = 1024,         /* Acquires of a session that wait at a time. */
+    LEASE_ACK_RANGES_MAX = 16,        /* Acknowledged ranges in one command. */
+    LEASE_SESSION_MS_MIN = 1000,      /* A session's lease. */
+    LEASE_SESSION_MS_MAX = 60000,
+    LEASE_SESSION_MS_DEFAULT = 12000,
 };
 
 /* Numbers that clients see stay below this; a counter that would pass it stops
@@ -30,14 +38,27 @@ enum {
 struct lease_limits {
     uint64_t nodes;          /* Files and directories, the root included. */
     uint64_t content_bytes;  /* Octets of all contents together. */
+    uint64_t sessions;
+    uint64_t claims;         /* Holders and waiters of all locks together. */
+    uint32_t waiters;        /* Of one lock. */
 };
 
 #define LEASE_LIMITS_DEFAULT                                                                     \
-    ((struct lease_limits){.nodes = 4000000, .content_bytes = UINT64_C(8) << 30})
+    ((struct lease_limits){.nodes = 4000000,                                                     \
+                           .content_bytes = UINT64_C(8) << 30,                                   \
+                           .sessions = 200000,                                                   \
+                           .claims = 4000000,                                                    \
+                           .waiters = 100000})
 
 enum lease_kind {
     LEASE_FILE = 1,
     LEASE_DIRECTORY = 2,
+};
+
+/* How a lock is held or wanted.  Advisory (Chubby, 2.4). */
+enum lease_mode {
+    LEASE_EXCLUSIVE = 1,
+    LEASE_SHARED = 2,
 };
 
 /* The answer of the state machine to a command or a query.  LEASE_OK and
@@ -55,7 +76,17 @@ enum lease_kind {
     X(LEASE_IS_ROOT, 9, "the root can't be made or deleted")                                     \
     X(LEASE_LIMIT, 10, "a limit of the cell is reached")                                         \
     X(LEASE_BAD_PATH, 11, "the path is not valid")                                               \
-    X(LEASE_TOO_LARGE, 12, "the content is larger than a file may be")
+    X(LEASE_TOO_LARGE, 12, "the content is larger than a file may be")                           \
+    X(LEASE_NO_SESSION, 13, "the session has ended, or never was")                               \
+    X(LEASE_WAITING, 14, "the lock is awaited; the outcome comes later")                         \
+    X(LEASE_LOCKED, 15, "the lock is held or awaited by others")                                 \
+    X(LEASE_NOT_HELD, 16, "the lock is not held with this token by this session and handle")     \
+    X(LEASE_OWNED, 17, "this session and handle hold or await the lock already")                 \
+    X(LEASE_CANCELLED, 18, "the request was cancelled before it was granted")                    \
+    X(LEASE_ACKNOWLEDGED, 19, "the outcome of this request was acknowledged and forgotten")      \
+    X(LEASE_RESULTS_FULL, 20, "too many outcomes of the session are not acknowledged")           \
+    X(LEASE_OLD_EPOCH, 21, "decided under an older mastership")                                  \
+    X(LEASE_DENIED, 22, "not allowed")
 
 enum lease_rc {
 #define LEASE_RC_ENUM(name, value, text) name = (value),

@@ -35,7 +35,19 @@
     X(hole_not_filled, "skips a hole instead of proposing a no-op")                              \
     X(vote_below_promise, "votes below its promise")                                             \
     X(vote_checksum_ignored, "counts a vote whatever value it names")                            \
-    X(retry_in_second_slot, "proposes a command of a lost slot again")
+    X(retry_in_second_slot, "proposes a command of a lost slot again")                           \
+    X(keepalive_without_round, "answers a KeepAlive without a confirmation round")               \
+    X(keepalive_while_expiring, "answers a KeepAlive of a session whose expiry is proposed")     \
+    X(client_lease_from_receipt, "the client counts its lease from the answer's receipt")        \
+    X(expiry_unguarded, "proposes and applies expiries decided under an older mastership")       \
+    X(dead_session_queued, "neither enqueue, grant nor expiry looks at a waiter's session")      \
+    X(judged_before_input, "judges deadlines before the input that was already readable")        \
+    X(default_lease_after_election, "a new master restarts timers with the shortest lease")      \
+    X(dedupe_not_consulted, "executes a request whose outcome is remembered")                    \
+    X(dedupe_dropped_at_failover, "forgets outcomes when a new master begins")                   \
+    X(release_of_later_holder, "a release ends whatever holding there is")                       \
+    X(token_not_renewed, "hands a lock over with the old token")                                 \
+    X(waiter_left_after_cancel, "answers a cancel but leaves the waiter in the queue")
 
 enum mutant {
     MUTANT_none,

@@ -6,7 +6,7 @@
 
 #include "paxos/base/rng.h"
 
-enum { SAMPLES = 7 };
+enum { SAMPLES = 15 };
 
 static struct lease_command sample(size_t i)
 {
@@ -18,7 +18,24 @@ static struct lease_command sample(size_t i)
         create("d/f", LEASE_FILE, "12345"),
         delete_any("a/b"),
         delete_if("a", 3, UINT64_C(1) << 40),
+        open_session(UINT64_C(0xfedcba9876543210)),
+        close_session(7, 8),
+        expire_session(9, 65537),
+        acquire(7, 9, "a/l", LEASE_SHARED),
+        try_acquire(7, 10, "l", LEASE_EXCLUSIVE),
+        release(7, 11, "a/l", 12345),
+        cancel(7, 12, 9),
+        time_out(7, 9, 65538),
     };
+    samples[7].secret_hash[0] = 0x1234;
+    samples[7].secret_hash[1] = 0x5678;
+    samples[10].wait_ms = 250;
+    samples[11].create = true;
+    samples[12].ack_floor = 9;
+    samples[12].acks_count = 2;
+    samples[12].acks[0] = (struct lease_range){11, 11};
+    samples[12].acks[1] = (struct lease_range){14, 20};
+    samples[13].acks_count = LEASE_ACK_RANGES_MAX;
     samples[2].session = UINT64_C(0x5f5f5f5f5f5f5f5f);
     samples[2].request = 12;
     samples[4].principal = text("alice");
@@ -36,8 +53,26 @@ static void assert_same(const struct lease_command *a, const struct lease_comman
     if (a->type == LEASE_CMD_CREATE) {
         assert_int_equal(a->kind, b->kind);
     }
-    assert_int_equal(a->if_generation, b->if_generation);
-    assert_int_equal(a->if_instance, b->if_instance);
+    if (a->type == LEASE_CMD_PUT || a->type == LEASE_CMD_CREATE ||
+        a->type == LEASE_CMD_DELETE) {
+        assert_int_equal(a->if_generation, b->if_generation);
+        assert_int_equal(a->if_instance, b->if_instance);
+    }
+    assert_int_equal(a->ack_floor, b->ack_floor);
+    assert_int_equal(a->acks_count, b->acks_count);
+    assert_memory_equal(a->acks, b->acks, sizeof a->acks);
+    assert_int_equal(a->subject, b->subject);
+    assert_int_equal(a->subject_request, b->subject_request);
+    assert_int_equal(a->epoch, b->epoch);
+    assert_memory_equal(a->secret_hash, b->secret_hash, sizeof a->secret_hash);
+    assert_int_equal(a->lease_ms, b->lease_ms);
+    assert_true(bytes_equal(a->label, b->label));
+    assert_int_equal(a->mode, b->mode);
+    assert_int_equal(a->handle, b->handle);
+    assert_int_equal(a->wait, b->wait);
+    assert_int_equal(a->create, b->create);
+    assert_int_equal(a->wait_ms, b->wait_ms);
+    assert_int_equal(a->token, b->token);
 }
 
 /* What decodes must encode to the octets that it was decoded from. */
@@ -170,11 +205,11 @@ static void test_refused_forms(void **state)
     (void)state;
     uint8_t space[512];
     const size_t size = encode(4, space, sizeof space);
-    enum { VERSION = 4, TYPE = 5, PRINCIPAL = 22, KIND = 23 + 5 + 4 + 3 };
+    enum { VERSION = 4, TYPE = 5, PRINCIPAL = 14, KIND = 15 + 5 + 4 + 3 };
     static const struct {
         size_t at;
         uint8_t value;
-    } wrong[] = {{VERSION, 0},    {VERSION, 2}, {TYPE, 0}, {TYPE, 4},
+    } wrong[] = {{VERSION, 0},    {VERSION, 2}, {TYPE, 0}, {TYPE, LEASE_CMD_TIMEOUT + 1},
                  {PRINCIPAL, 65}, {KIND, 0},    {KIND, 3}};
     assert_int_equal(space[KIND], LEASE_FILE);
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
@@ -186,17 +221,75 @@ static void test_refused_forms(void **state)
     assert_true(decodes(space, size));
 }
 
+/* The same, of an acquire and of who asks. */
+static void test_refused_locks(void **state)
+{
+    (void)state;
+    uint8_t space[512];
+    const size_t size = encode(10, space, sizeof space);
+    enum { RANGES = 14 + 16, MODE = RANGES + 1 + 1 + 4 + 3, FLAGS = MODE + 1 };
+    static const struct {
+        size_t at;
+        uint8_t value;
+    } wrong[] = {{RANGES, LEASE_ACK_RANGES_MAX + 1}, {MODE, 0}, {MODE, 3}, {FLAGS, 4}};
+    assert_int_equal(space[MODE], LEASE_SHARED);
+    assert_int_equal(space[FLAGS], 1);
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        const uint8_t was = space[wrong[i].at];
+        space[wrong[i].at] = wrong[i].value;
+        assert_false(decodes(space, size));
+        space[wrong[i].at] = was;
+    }
+    assert_true(decodes(space, size));
+
+    /* Nobody asks for an expiry; well-formed in all else. */
+    for (uint64_t session = 0; session <= 1; session++) {
+        struct writer w = writer_over(space, sizeof space);
+        write_u32(&w, (uint32_t)(1 + 1 + 8 + session * (8 + 8 + 1) + 1 + 8 + 8));
+        write_u8(&w, LEASE_COMMAND_VERSION);
+        write_u8(&w, LEASE_CMD_SESSION_EXPIRE);
+        write_u64(&w, session);
+        for (uint64_t i = 0; i < session * (8 + 8 + 1); i++) {
+            write_u8(&w, 0);
+        }
+        write_u8(&w, 0);
+        write_u64(&w, 7);
+        write_u64(&w, 65537);
+        assert_int_equal(decodes(space, w.size), session == 0);
+    }
+}
+
 /* Well-formed in all else, so that the limit alone can refuse it. */
+static void test_label_limit(void **state)
+{
+    (void)state;
+    for (size_t size = LEASE_LABEL_MAX; size <= LEASE_LABEL_MAX + 1; size++) {
+        uint8_t space[512], label[LEASE_LABEL_MAX + 1] = {0};
+        struct writer w = writer_over(space, sizeof space);
+        write_u32(&w, (uint32_t)(1 + 1 + 8 + 1 + 8 + 8 + 8 + 4 + 1 + size));
+        write_u8(&w, LEASE_COMMAND_VERSION);
+        write_u8(&w, LEASE_CMD_SESSION_OPEN);
+        write_u64(&w, 0);
+        write_u8(&w, 0);
+        write_u64(&w, 1);
+        write_u64(&w, 2);
+        write_u64(&w, 3);
+        write_u32(&w, 5000);
+        write_u8(&w, (uint8_t)size);
+        write_raw(&w, label, size);
+        assert_int_equal(decodes(space, w.size), size <= LEASE_LABEL_MAX);
+    }
+}
+
 static void test_principal_limit(void **state)
 {
     (void)state;
     for (size_t size = LEASE_PRINCIPAL_MAX; size <= LEASE_PRINCIPAL_MAX + 1; size++) {
         uint8_t space[512], principal[LEASE_PRINCIPAL_MAX + 1] = {0};
         struct writer w = writer_over(space, sizeof space);
-        write_u32(&w, (uint32_t)(1 + 1 + 8 + 8 + 1 + size + 4 + 1 + 8 + 8));
+        write_u32(&w, (uint32_t)(1 + 1 + 8 + 1 + size + 4 + 1 + 8 + 8));
         write_u8(&w, LEASE_COMMAND_VERSION);
         write_u8(&w, LEASE_CMD_DELETE);
-        write_u64(&w, 0);
         write_u64(&w, 0);
         write_u8(&w, (uint8_t)size);
         write_raw(&w, principal, size);
@@ -233,10 +326,28 @@ static void test_describe(void **state)
     struct lease_command command = sample(2);
     assert_string_equal(lease_command_describe(&command, line, sizeof line),
                         "put \"x\" 1 octets if generation 7 if instance 9"
-                        " session 5f5f5f5f5f5f5f5f request 12");
+                        " session 5f5f5f5f5f5f5f5f request 12 acks 0");
     command = sample(3);
     assert_string_equal(lease_command_describe(&command, line, sizeof line),
                         "create directory \"d\"");
+    command = sample(10);
+    assert_string_equal(lease_command_describe(&command, line, sizeof line),
+                        "acquire shared \"a/l\" handle 1 wait 250 ms"
+                        " session 0000000000000007 request 9 acks 0");
+    command = sample(11);
+    assert_string_equal(lease_command_describe(&command, line, sizeof line),
+                        "acquire exclusive \"l\" handle 1 try create"
+                        " session 0000000000000007 request 10 acks 0");
+    command = sample(12);
+    assert_string_equal(lease_command_describe(&command, line, sizeof line),
+                        "release \"a/l\" handle 1 token 12345"
+                        " session 0000000000000007 request 11 acks 9,11-11,14-20");
+    command = sample(7);
+    assert_string_equal(lease_command_describe(&command, line, sizeof line),
+                        "open session fedcba9876543210 lease 5000 ms label \"label\"");
+    command = sample(14);
+    assert_string_equal(lease_command_describe(&command, line, sizeof line),
+                        "time out 9 of session 0000000000000007 epoch 65538");
     command = delete_any("a\x1b\"");
     assert_string_equal(lease_command_describe(&command, line, sizeof line),
                         "delete \"a\\x1b\\x22\"");
@@ -256,6 +367,7 @@ int main(void)
         cmocka_unit_test(test_round_trip),       cmocka_unit_test(test_batch),
         cmocka_unit_test(test_every_truncation), cmocka_unit_test(test_every_octet),
         cmocka_unit_test(test_trailing_octet),   cmocka_unit_test(test_refused_forms),
+        cmocka_unit_test(test_refused_locks),    cmocka_unit_test(test_label_limit),
         cmocka_unit_test(test_principal_limit),  cmocka_unit_test(test_noise),
         cmocka_unit_test(test_describe),
     };

@@ -88,6 +88,42 @@ static struct lease *sample(struct heap *heap)
     return l;
 }
 
+/* One of each kind, in each of its forms; its last slot is 14. */
+static struct lease *sample_locks(struct heap *heap)
+{
+    *heap = heap_new();
+    struct lease *l = state_new(heap, LEASE_LIMITS_DEFAULT);
+    must(l, open_session(7));
+    struct lease_command open = open_session(8);
+    open.principal = text("alice");
+    must(l, open);
+    must(l, open_session(9));
+    must(l, by(7, 1, put("x", "")));
+    must(l, by(7, 2, create("s", LEASE_FILE, "")));
+    assert_int_equal(apply(l, by(7, 3, put_if("x", "", 9, LEASE_ANY))).rc, LEASE_CONFLICT);
+    must(l, acquire(7, 4, "x", LEASE_EXCLUSIVE));
+    must(l, acquire(7, 5, "s", LEASE_SHARED));
+    must(l, acquire(8, 1, "s", LEASE_SHARED));
+    struct lease_command waits = acquire(8, 2, "x", LEASE_SHARED);
+    waits.wait_ms = 250;
+    assert_int_equal(apply(l, waits).rc, LEASE_WAITING);
+    assert_int_equal(apply(l, acquire(9, 1, "x", LEASE_EXCLUSIVE)).rc, LEASE_WAITING);
+    assert_int_equal(apply(l, acquire(9, 2, "s", LEASE_EXCLUSIVE)).rc, LEASE_WAITING);
+    struct lease_command acknowledges = with_ack(1, cancel(7, 9, 10));
+    acknowledges.acks[0] = (struct lease_range){3, 3};
+    acknowledges.acks[1] = (struct lease_range){5, 7};
+    acknowledges.acks_count = 2;
+    assert_int_equal(apply(l, acknowledges).rc, LEASE_CANCELLED);
+    must(l, release(8, 3, "s", 4));
+    return l;
+}
+
+/* What each test of loading is tried with. */
+static const struct {
+    struct lease *(*make)(struct heap *heap);
+    uint64_t slot;
+} samples[] = {{sample, 8}, {sample_locks, 14}};
+
 static void test_changed_once(void **state)
 {
     (void)state;
@@ -152,6 +188,44 @@ static void test_all_in_order(void **state)
         assert_true(bytes_compare(row_of(&rows.row[i - 1]).key, row_of(&rows.row[i]).key) < 0);
     }
     lease_free(l);
+}
+
+/* Claims and outcomes are found again by all that they are found by. */
+static void test_load_locks(void **state)
+{
+    (void)state;
+    struct heap heap, heap_copy = heap_new();
+    struct lease *l = sample_locks(&heap);
+    const struct rows rows = all_rows(l);
+    struct lease *copy = state_new(&heap_copy, LEASE_LIMITS_DEFAULT);
+    assert_true(load(copy, &rows));
+    assert_true(lease_loaded(copy, 14, 1, lease_digest(l)));
+    lease_check(copy);
+    assert_int_equal(changed_rows(copy).count, 0);
+    assert_true(lease_session_secret(copy, 8, text("")) ==
+                lease_session_secret(l, 8, text("")));
+
+    const struct lease_command commands[] = {
+        by(7, 2, create("s", LEASE_FILE, "")),
+        by(7, 3, put("x", "")),
+        cancel(7, 20, 10),
+        acquire(8, 2, "x", LEASE_SHARED),
+        release(7, 21, "x", 3),
+        release(7, 22, "s", 4),
+        expire_session(8, 0),
+        close_session(7, 23),
+    };
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        const struct lease_result a = apply(l, commands[i]);
+        const struct lease_result b = apply(copy, commands[i]);
+        assert_same_result(&a, &b);
+        assert_true(lease_digest(l) == lease_digest(copy));
+        lease_check(copy);
+    }
+    assert_int_equal(lease_counts(copy).held, 2); /* Session 9 has both. */
+    lease_free(copy);
+    lease_free(l);
+    assert_int_equal(heap_copy.used, 0);
 }
 
 static void test_load(void **state)
@@ -224,11 +298,10 @@ static void test_loaded_contradictions(void **state)
 
 /* Each row left out, repeated, or before its predecessor: refused, or found by
  * the digest. */
-static void test_order(void **state)
+static void check_order_of(size_t which)
 {
-    (void)state;
     struct heap heap;
-    struct lease *l = sample(&heap);
+    struct lease *l = samples[which].make(&heap);
     const struct rows rows = all_rows(l);
     const uint64_t digest = lease_digest(l);
     lease_free(l);
@@ -251,20 +324,26 @@ static void test_order(void **state)
             }
             struct lease *copy = state_new(&heap, LEASE_LIMITS_DEFAULT);
             const bool loaded = load(copy, &some);
-            assert_false(loaded && lease_loaded(copy, 8, 0, digest));
+            assert_false(loaded && lease_loaded(copy, samples[which].slot, 0, digest));
             lease_free(copy);
         }
     }
     assert_int_equal(heap.used, 0);
 }
 
-/* Any octet of any row changed: refused, or found by the digest; never an
- * access out of bounds, and what did load is a sound state. */
-static void test_damage(void **state)
+static void test_order(void **state)
 {
     (void)state;
+    check_order_of(0);
+    check_order_of(1);
+}
+
+/* Any octet of any row changed: refused, or found by the digest; never an
+ * access out of bounds, and what did load is a sound state. */
+static void check_damage_of(size_t which)
+{
     struct heap heap;
-    struct lease *l = sample(&heap);
+    struct lease *l = samples[which].make(&heap);
     const struct rows rows = all_rows(l);
     const uint64_t digest = lease_digest(l);
     lease_free(l);
@@ -281,7 +360,7 @@ static void test_damage(void **state)
             *octet ^= (uint8_t)(1u << rng_below(&rng, 8));
             struct lease *copy = state_new(&heap, LEASE_LIMITS_DEFAULT);
             if (load(copy, &some)) {
-                assert_false(lease_loaded(copy, 8, 0, digest));
+                assert_false(lease_loaded(copy, samples[which].slot, 0, digest));
                 lease_check(copy);
                 sound++;
             }
@@ -292,11 +371,17 @@ static void test_damage(void **state)
     assert_int_equal(heap.used, 0);
 }
 
-static void test_truncation(void **state)
+static void test_damage(void **state)
 {
     (void)state;
+    check_damage_of(0);
+    check_damage_of(1);
+}
+
+static void check_truncation_of(size_t which)
+{
     struct heap heap;
-    struct lease *l = sample(&heap);
+    struct lease *l = samples[which].make(&heap);
     const struct rows rows = all_rows(l);
     lease_free(l);
     for (size_t i = 0; i < rows.count; i++) {
@@ -316,6 +401,13 @@ static void test_truncation(void **state)
         }
     }
     assert_int_equal(heap.used, 0);
+}
+
+static void test_truncation(void **state)
+{
+    (void)state;
+    check_truncation_of(0);
+    check_truncation_of(1);
 }
 
 /* A node's row, put together by hand. */
@@ -471,6 +563,37 @@ static void test_lowered_limits(void **state)
     lease_free(l);
 }
 
+static void test_describe_locks(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {
+        "session 0000000000000007 lease 5000 ms wall 1000 acks 1,3-3,5-7"
+        " label \"label\" principal \"\"",
+        "claim 1 on 2 held exclusive session 0000000000000007 handle 1 request 4"
+        " since wall 1006 token 3",
+        "claim 4 on 2 waits shared session 0000000000000008 handle 1 request 2"
+        " since wall 1009 for 250 ms",
+        "outcome of 4 of session 0000000000000007 at 7.1 revision 3 token 3: ok",
+        "outcome of 10 of session 0000000000000007 at 13.1 revision 5:"
+        " the request was cancelled before it was granted",
+    };
+    struct heap heap;
+    struct lease *l = sample_locks(&heap);
+    const struct rows rows = all_rows(l);
+    size_t found = 0;
+    for (size_t i = 0; i < rows.count; i++) {
+        char line[256];
+        const struct lease_row row = row_of(&rows.row[i]);
+        lease_row_describe(&row, line, sizeof line);
+        for (size_t j = 0; j < sizeof lines / sizeof lines[0]; j++) {
+            found += strcmp(line, lines[j]) == 0;
+        }
+        assert_null(strstr(line, "malformed"));
+    }
+    assert_int_equal(found, sizeof lines / sizeof lines[0]);
+    lease_free(l);
+}
+
 static void test_describe(void **state)
 {
     (void)state;
@@ -480,7 +603,7 @@ static void test_describe(void **state)
     char line[256];
     struct lease_row row = row_of(&rows.row[0]);
     assert_string_equal(lease_row_describe(&row, line, sizeof line),
-                        "counters revision 7 instances 7 epoch 65537");
+                        "counters revision 7 instances 7 epoch 65537 claims 0");
     row = row_of(&rows.row[3]);
     const char *shown = "file 3 in 2 \"f\" revision 2 wall 1002 generation 1 checksum ";
     assert_memory_equal(lease_row_describe(&row, line, sizeof line), shown, strlen(shown));
@@ -497,18 +620,13 @@ static void test_describe(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_changed_once),
-        cmocka_unit_test(test_deletions),
-        cmocka_unit_test(test_all_in_order),
-        cmocka_unit_test(test_load),
-        cmocka_unit_test(test_loaded_contradictions),
-        cmocka_unit_test(test_order),
-        cmocka_unit_test(test_damage),
-        cmocka_unit_test(test_truncation),
-        cmocka_unit_test(test_refused_nodes),
-        cmocka_unit_test(test_deep_rows),
-        cmocka_unit_test(test_lowered_limits),
-        cmocka_unit_test(test_describe),
+        cmocka_unit_test(test_changed_once), cmocka_unit_test(test_deletions),
+        cmocka_unit_test(test_all_in_order), cmocka_unit_test(test_load),
+        cmocka_unit_test(test_load_locks),   cmocka_unit_test(test_loaded_contradictions),
+        cmocka_unit_test(test_order),        cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_truncation),   cmocka_unit_test(test_refused_nodes),
+        cmocka_unit_test(test_deep_rows),    cmocka_unit_test(test_lowered_limits),
+        cmocka_unit_test(test_describe),     cmocka_unit_test(test_describe_locks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

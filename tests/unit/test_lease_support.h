@@ -149,6 +149,120 @@ static inline struct lease_command delete_any(const char *path)
     return delete_if(path, LEASE_ANY, LEASE_ANY);
 }
 
+static inline struct lease_command open_session(uint64_t session)
+{
+    return (struct lease_command){.type = LEASE_CMD_SESSION_OPEN,
+                                  .subject = session,
+                                  .lease_ms = 5000,
+                                  .label = text("label")};
+}
+
+static inline struct lease_command close_session(uint64_t session, uint64_t request)
+{
+    return (struct lease_command){
+        .type = LEASE_CMD_SESSION_CLOSE, .session = session, .request = request};
+}
+
+/* Of epoch 0, in which apply() below proposes unless another has begun. */
+static inline struct lease_command expire_session(uint64_t session, uint64_t epoch)
+{
+    return (struct lease_command){
+        .type = LEASE_CMD_SESSION_EXPIRE, .subject = session, .epoch = epoch};
+}
+
+/* That waits for ever; handle 1. */
+static inline struct lease_command acquire(uint64_t session, uint64_t request, const char *path,
+                                           enum lease_mode mode)
+{
+    return (struct lease_command){.type = LEASE_CMD_ACQUIRE,
+                                  .session = session,
+                                  .request = request,
+                                  .path = text(path),
+                                  .mode = mode,
+                                  .handle = 1,
+                                  .wait = true};
+}
+
+static inline struct lease_command try_acquire(uint64_t session, uint64_t request,
+                                               const char *path, enum lease_mode mode)
+{
+    struct lease_command command = acquire(session, request, path, mode);
+    command.wait = false;
+    return command;
+}
+
+static inline struct lease_command release(uint64_t session, uint64_t request, const char *path,
+                                           uint64_t token)
+{
+    return (struct lease_command){.type = LEASE_CMD_RELEASE,
+                                  .session = session,
+                                  .request = request,
+                                  .path = text(path),
+                                  .handle = 1,
+                                  .token = token};
+}
+
+static inline struct lease_command cancel(uint64_t session, uint64_t request, uint64_t subject)
+{
+    return (struct lease_command){.type = LEASE_CMD_CANCEL,
+                                  .session = session,
+                                  .request = request,
+                                  .subject_request = subject};
+}
+
+static inline struct lease_command time_out(uint64_t session, uint64_t request, uint64_t epoch)
+{
+    return (struct lease_command){.type = LEASE_CMD_TIMEOUT,
+                                  .subject = session,
+                                  .subject_request = request,
+                                  .epoch = epoch};
+}
+
+/* The same, asked by a session. */
+static inline struct lease_command by(uint64_t session, uint64_t request,
+                                      struct lease_command command)
+{
+    command.session = session;
+    command.request = request;
+    return command;
+}
+
+static inline struct lease_command with_handle(uint64_t handle, struct lease_command command)
+{
+    command.handle = handle;
+    return command;
+}
+
+static inline struct lease_command with_ack(uint64_t floor, struct lease_command command)
+{
+    command.ack_floor = floor;
+    return command;
+}
+
+/* Field by field: what lies between them means nothing. */
+static inline void assert_same_result(const struct lease_result *a,
+                                      const struct lease_result *b)
+{
+    assert_int_equal(a->rc, b->rc);
+    assert_int_equal(a->revision, b->revision);
+    assert_int_equal(a->created, b->created);
+    assert_int_equal(a->token, b->token);
+    assert_int_equal(a->session, b->session);
+    assert_int_equal(a->lease_ms, b->lease_ms);
+    assert_int_equal(a->slot, b->slot);
+    assert_int_equal(a->position, b->position);
+    assert_int_equal(a->stat.kind, b->stat.kind);
+    assert_int_equal(a->stat.instance, b->stat.instance);
+    assert_int_equal(a->stat.content_generation, b->stat.content_generation);
+    assert_int_equal(a->stat.lock_generation, b->stat.lock_generation);
+    assert_int_equal(a->stat.acl_generation, b->stat.acl_generation);
+    assert_true(a->stat.checksum == b->stat.checksum);
+    assert_int_equal(a->stat.revision, b->stat.revision);
+    assert_int_equal(a->stat.modified_wall_ms, b->stat.modified_wall_ms);
+    assert_int_equal(a->stat.size, b->stat.size);
+    assert_int_equal(a->stat.children, b->stat.children);
+}
+
 /* Applies `command` as a slot of its own. */
 static inline struct lease_result apply(struct lease *l, struct lease_command command)
 {
