@@ -16,6 +16,13 @@
     X(WIRE_NODE_LIST, "node.list")                                                               \
     X(WIRE_NODE_STAT, "node.stat")                                                               \
     X(WIRE_NODE_DELETE, "node.delete")                                                           \
+    X(WIRE_SESSION_OPEN, "session.open")                                                         \
+    X(WIRE_SESSION_KEEPALIVE, "session.keepalive")                                               \
+    X(WIRE_SESSION_CLOSE, "session.close")                                                       \
+    X(WIRE_LOCK_ACQUIRE, "lock.acquire")                                                         \
+    X(WIRE_LOCK_RELEASE, "lock.release")                                                         \
+    X(WIRE_LOCK_CANCEL, "lock.cancel")                                                           \
+    X(WIRE_LOCK_LIST, "lock.list")                                                               \
     X(WIRE_CELL_STATUS, "cell.status")
 
 /* What went wrong: enum, JSON-RPC code, `data.code`, the usual message.  The
@@ -29,6 +36,8 @@
     X(WIRE_SESSION_EXPIRED, -32000, "session_expired", "the session has ended")                  \
     X(WIRE_CONFLICT, -32000, "conflict", "the generation is another one")                        \
     X(WIRE_LOCKED, -32000, "locked", "the lock is held")                                         \
+    X(WIRE_NOT_HELD, -32000, "not_held", "the lock is not held with this token")                 \
+    X(WIRE_CANCELLED, -32000, "cancelled", "the request was cancelled before it was granted")    \
     X(WIRE_LOCK_DELAY, -32000, "lock_delay", "the lock is closed after its holder failed")       \
     X(WIRE_STALE_HANDLE, -32000, "stale_handle", "the node was deleted and made again")          \
     X(WIRE_NO_NODE, -32000, "no_node", "there is no such node")                                  \

@@ -25,6 +25,13 @@ enum {
     WIRE_DEPTH_MAX = 16,
     WIRE_ID_MAX = 128,          /* Octets of a request id as it stands in the line. */
     WIRE_DETAIL_MAX = 256,
+    WIRE_SESSION_ID = 16,       /* Hexadecimal digits of a session's id. */
+    WIRE_SECRET = 32,           /* Hexadecimal digits of its secret. */
+    WIRE_CREDENTIAL = WIRE_SESSION_ID + 1 + WIRE_SECRET, /* "ID-SECRET": member `session`. */
+    WIRE_LABEL_MAX = 128,
+    WIRE_ACK_RANGES_MAX = 16,
+    WIRE_LEASE_MS_MIN = 1000,   /* Of a session. */
+    WIRE_LEASE_MS_MAX = 60000,
 };
 
 #define WIRE_NUMBER_MAX ((UINT64_C(1) << 53) - 1)
@@ -61,6 +68,15 @@ void wire_memory_free(struct wire_memory *m);
 /* ---------------------------------------------------------------- requests */
 
 enum wire_kind { WIRE_KIND_NONE, WIRE_FILE, WIRE_DIRECTORY };
+enum wire_mode { WIRE_MODE_NONE, WIRE_EXCLUSIVE, WIRE_SHARED };
+
+/* `wait_ms` of an acquire that waits for ever; the member is left out then. */
+#define WIRE_FOR_EVER UINT64_MAX
+#define WIRE_WAIT_MS_MAX UINT32_MAX /* Of one that doesn't. */
+
+struct wire_range {
+    uint64_t first, last;
+};
 
 struct wire_request {
     struct wire_text id; /* As JSON text: a number, a string or null. */
@@ -73,6 +89,27 @@ struct wire_request {
     uint64_t if_instance;   /* Or WIRE_ANY. */
     struct wire_text after;
     uint32_t limit;         /* 0: the server's. */
+
+    /* Of a session's requests: the credential as session.open gave it, and what
+     * makes a retry be recognised.  `ack` on the wire: [floor, [first, last], ...]. */
+    bool has_session;
+    uint64_t session;
+    struct wire_text secret;
+    uint64_t request;       /* 0: none was given (only without a session, or KeepAlive). */
+    uint64_t ack_floor;
+    struct wire_range acks[WIRE_ACK_RANGES_MAX];
+    uint32_t acks_count;
+
+    uint64_t lease_ms;      /* SESSION_OPEN; 0: the default. */
+    struct wire_text label; /* SESSION_OPEN. */
+    enum wire_mode mode;    /* LOCK_ACQUIRE; exclusive unless given. */
+    uint64_t wait_ms;       /* LOCK_ACQUIRE: 0 is a try; WIRE_FOR_EVER. */
+    bool create;            /* LOCK_ACQUIRE. */
+    uint64_t handle;        /* LOCK_ACQUIRE, LOCK_RELEASE; 0 unless given. */
+    uint64_t token;         /* LOCK_RELEASE. */
+    uint64_t cancel;        /* LOCK_CANCEL: the request id. */
+    uint64_t after_instance; /* LOCK_LIST without a name: `after` of the page before. */
+    uint32_t skip;          /* LOCK_LIST of a name. */
 };
 
 /* Why a line was refused.  `id` is what could be made out of it, else "null". */
@@ -102,6 +139,26 @@ struct wire_stat {
 struct wire_child {
     struct wire_text name;
     struct wire_stat stat;
+};
+
+/* A holder or waiter of a lock. */
+struct wire_claim {
+    bool held;
+    enum wire_mode mode;
+    uint64_t session;       /* Its public id; on the wire 16 hexadecimal digits. */
+    struct wire_text label;
+    uint64_t handle;
+    uint64_t token;         /* Held. */
+    uint64_t since_ms;      /* Unix time; a label. */
+};
+
+/* A lock and those who hold or await it. */
+struct wire_lock {
+    struct wire_text name;
+    uint64_t instance;      /* Of its node; a page that ends here goes on behind it. */
+    const struct wire_claim *claims; /* Holders, then waiters in the order of service. */
+    uint32_t claims_count;
+    bool more;              /* Claims beyond these. */
 };
 
 /* A replica as `cell.status` shows it. */
@@ -157,6 +214,15 @@ struct wire_reply {
     uint32_t children_count;
     bool more;
     const struct wire_status *status;
+
+    uint64_t session;          /* SESSION_OPEN: with `secret` the credential. */
+    struct wire_text secret;
+    uint64_t lease_ms;         /* SESSION_OPEN, SESSION_KEEPALIVE. */
+    uint64_t token;            /* LOCK_ACQUIRE. */
+    struct wire_text sequencer; /* LOCK_ACQUIRE: "NAME:MODE:TOKEN", exclusive or shared. */
+    const struct wire_lock *locks; /* LOCK_LIST: one with a name, a page without. */
+    uint32_t locks_count;
+    uint64_t next_instance;    /* LOCK_LIST without a name, when `more`. */
 };
 
 /* Appends one line with its newline. */

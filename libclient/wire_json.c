@@ -250,3 +250,43 @@ bool wire_kind_of(struct wire_text word, enum wire_kind *ret_kind)
     }
     return false;
 }
+
+bool wire_mode_of(struct wire_text word, enum wire_mode *ret_mode)
+{
+    if (wire_text_is(word, "exclusive", 9)) {
+        *ret_mode = WIRE_EXCLUSIVE;
+        return true;
+    }
+    if (wire_text_is(word, "shared", 6)) {
+        *ret_mode = WIRE_SHARED;
+        return true;
+    }
+    return false;
+}
+
+static bool is_hex(struct wire_text text)
+{
+    for (size_t i = 0; i < text.size; i++) {
+        if (memchr("0123456789abcdef", text.data[i], 16) == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool wire_credential_of(struct wire_text text, uint64_t *ret_session,
+                        struct wire_text *ret_secret)
+{
+    if (text.size != WIRE_CREDENTIAL || text.data[WIRE_SESSION_ID] != '-') {
+        return false;
+    }
+    uint64_t session = 0;
+    const struct wire_text secret = wire_text_of(text.data + WIRE_SESSION_ID + 1, WIRE_SECRET);
+    if (!wire_hex_decode(wire_text_of(text.data, WIRE_SESSION_ID), &session) || session == 0 ||
+        !is_hex(secret)) {
+        return false;
+    }
+    *ret_session = session;
+    *ret_secret = secret;
+    return true;
+}

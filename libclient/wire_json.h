@@ -35,5 +35,11 @@ bool wire_json_text(const json_t *value, struct wire_text *ret_text);
 bool wire_json_id(const struct wire_json *json);
 
 bool wire_kind_of(struct wire_text word, enum wire_kind *ret_kind);
+bool wire_mode_of(struct wire_text word, enum wire_mode *ret_mode);
+
+/* Is `text` a credential, "ID-SECRET", of a session other than 0?  The secret is
+ * borrowed from it. */
+bool wire_credential_of(struct wire_text text, uint64_t *ret_session,
+                        struct wire_text *ret_secret);
 
 #endif

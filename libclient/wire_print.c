@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * wire_print.c -- requests and replies as lines.
+ * wire_print.c -- replies as lines.
  *
  * Everything printed goes through wire_append() into the caller's buffer, in
  * one pass and in the order in which it stands on the wire.  The order of
@@ -35,70 +35,6 @@ enum { LIST_OCTETS_MAX = WIRE_LINE_MAX - 8192 };
             WIRE_PUT(b, ",\"" key "\":false");                                                 \
         }                                                                                      \
     } while (0)
-
-static struct wire_text text_of_word(const char *word)
-{
-    return wire_text_of(word, strlen(word));
-}
-
-static const char *kind_word(enum wire_kind kind)
-{
-    return kind == WIRE_DIRECTORY ? "directory" : "file";
-}
-
-static void put_content(struct wire_buffer *b, struct wire_text content)
-{
-    if (wire_is_text(content)) {
-        WIRE_PUT(b, "\"content\":");
-        wire_put_string(b, content);
-    } else {
-        WIRE_PUT(b, "\"content_base64\":");
-        wire_put_base64(b, content);
-    }
-}
-
-/* ----------------------------------------------------------------- requests */
-
-static void put_params(struct wire_buffer *b, const struct wire_request *r)
-{
-    WIRE_PUT(b, "\"name\":");
-    wire_put_string(b, r->name);
-    if (r->method == WIRE_NODE_CREATE) {
-        PUT_STRING(b, "kind", text_of_word(kind_word(r->kind)));
-    }
-    if (r->has_content) {
-        WIRE_PUT(b, ",");
-        put_content(b, r->content);
-    }
-    if (r->if_generation != WIRE_ANY) {
-        PUT_NUMBER(b, "if_generation", r->if_generation);
-    }
-    if (r->if_instance != WIRE_ANY) {
-        PUT_NUMBER(b, "if_instance", r->if_instance);
-    }
-    if (r->after.size > 0) {
-        PUT_STRING(b, "after", r->after);
-    }
-    if (r->limit > 0) {
-        PUT_NUMBER(b, "limit", r->limit);
-    }
-}
-
-void wire_print_request(struct wire_buffer *b, const struct wire_request *request)
-{
-    assert(request->method != WIRE_NO_METHOD);
-    assert(request->id.size > 0 && request->id.size <= WIRE_ID_MAX);
-    const char *method = wire_method_name(request->method);
-    WIRE_PUT(b, "{\"jsonrpc\":\"2.0\",\"id\":");
-    wire_append(b, request->id.data, request->id.size);
-    WIRE_PUT(b, ",\"method\":\"");
-    wire_append(b, method, strlen(method));
-    WIRE_PUT(b, "\",\"params\":{");
-    if (request->method != WIRE_CELL_STATUS) {
-        put_params(b, request);
-    }
-    WIRE_PUT(b, "}}\n");
-}
 
 /* ------------------------------------------------------------------- pieces */
 
@@ -161,6 +97,65 @@ static bool put_children(struct wire_buffer *b, const struct wire_reply *reply,
     }
     WIRE_PUT(b, "]");
     return count == reply->children_count;
+}
+
+static void put_claim(struct wire_buffer *b, const struct wire_claim *claim)
+{
+    if (claim->held) {
+        WIRE_PUT(b, "{\"held\":true");
+    } else {
+        WIRE_PUT(b, "{\"held\":false");
+    }
+    PUT_STRING(b, "mode", wire_word(wire_mode_word(claim->mode)));
+    WIRE_PUT(b, ",\"session\":");
+    wire_put_hex(b, claim->session);
+    PUT_STRING(b, "label", claim->label);
+    PUT_NUMBER(b, "handle", claim->handle);
+    if (claim->held) {
+        PUT_NUMBER(b, "token", claim->token);
+    }
+    PUT_NUMBER(b, "since_ms", claim->since_ms);
+    WIRE_PUT(b, "}");
+}
+
+/* A lock with as many of its claims as fit into a line. */
+static void put_lock(struct wire_buffer *b, const struct wire_lock *lock, size_t line_from)
+{
+    WIRE_PUT(b, "{\"name\":");
+    wire_put_string(b, lock->name);
+    PUT_NUMBER(b, "instance", lock->instance);
+    WIRE_PUT(b, ",\"claims\":[");
+    uint32_t count = 0;
+    while (count < lock->claims_count && b->size - line_from <= LIST_OCTETS_MAX) {
+        if (count > 0) {
+            WIRE_PUT(b, ",");
+        }
+        put_claim(b, &lock->claims[count]);
+        count++;
+    }
+    WIRE_PUT(b, "]");
+    PUT_BOOL(b, "more", lock->more || count < lock->claims_count);
+    WIRE_PUT(b, "}");
+}
+
+/* As many as fit; the page then goes on behind the last of them. */
+static void put_locks(struct wire_buffer *b, const struct wire_reply *reply, size_t line_from)
+{
+    WIRE_PUT(b, "\"locks\":[");
+    uint32_t count = 0;
+    while (count < reply->locks_count && b->size - line_from <= LIST_OCTETS_MAX) {
+        if (count > 0) {
+            WIRE_PUT(b, ",");
+        }
+        put_lock(b, &reply->locks[count], line_from);
+        count++;
+    }
+    WIRE_PUT(b, "]");
+    const bool all = count == reply->locks_count;
+    PUT_BOOL(b, "more", reply->more || !all);
+    if (reply->more || !all) {
+        PUT_NUMBER(b, "next", all ? reply->next_instance : reply->locks[count - 1].instance);
+    }
 }
 
 static void put_member(struct wire_buffer *b, const struct wire_member *member)
@@ -229,7 +224,7 @@ static void put_result(struct wire_buffer *b, const struct wire_reply *reply, si
     bool first = false;
     switch (reply->method) {
     case WIRE_NODE_GET:
-        put_content(b, reply->content);
+        wire_put_content(b, reply->content);
         WIRE_PUT(b, ",");
         put_stat(b, &reply->stat);
         WIRE_PUT(b, ",\"level\":\"linearizable\"");
@@ -252,7 +247,29 @@ static void put_result(struct wire_buffer *b, const struct wire_reply *reply, si
         put_stat(b, &reply->stat);
         break;
     case WIRE_NODE_DELETE:
+    case WIRE_SESSION_CLOSE:
+    case WIRE_LOCK_RELEASE:
+    case WIRE_LOCK_CANCEL:
         first = true;
+        break;
+    case WIRE_SESSION_OPEN:
+        wire_put_credential(b, reply->session, reply->secret);
+        WIRE_PUT(b, ",\"session_id\":");
+        wire_put_hex(b, reply->session);
+        PUT_NUMBER(b, "lease_ms", reply->lease_ms);
+        break;
+    case WIRE_SESSION_KEEPALIVE:
+        WIRE_PUT(b, "\"lease_ms\":");
+        wire_put_number(b, reply->lease_ms);
+        break;
+    case WIRE_LOCK_ACQUIRE:
+        WIRE_PUT(b, "\"token\":");
+        wire_put_number(b, reply->token);
+        PUT_STRING(b, "sequencer", reply->sequencer);
+        break;
+    case WIRE_LOCK_LIST:
+        put_locks(b, reply, line_from);
+        WIRE_PUT(b, ",\"level\":\"linearizable\"");
         break;
     case WIRE_CELL_STATUS:
         /* Has an epoch and a revision of its own, as this replica sees them. */
@@ -276,9 +293,9 @@ static void put_error_head(struct wire_buffer *b, enum wire_error error,
     assert(code < 0);
     WIRE_PUT(b, "\"error\":{\"code\":-");
     wire_put_number(b, (uint64_t)-code);
-    PUT_STRING(b, "message", message.size > 0 ? message : text_of_word(wire_error_text(error)));
+    PUT_STRING(b, "message", message.size > 0 ? message : wire_word(wire_error_text(error)));
     WIRE_PUT(b, ",\"data\":{\"code\":");
-    wire_put_string(b, text_of_word(wire_error_name(error)));
+    wire_put_string(b, wire_word(wire_error_name(error)));
 }
 
 static void put_error(struct wire_buffer *b, const struct wire_reply *reply)
@@ -324,7 +341,7 @@ void wire_print_reply(struct wire_buffer *b, const struct wire_reply *reply)
 
 void wire_print_refusal(struct wire_buffer *b, const struct wire_refusal *refusal)
 {
-    put_reply_head(b, text_of_word(refusal->id));
-    put_error_head(b, refusal->error, text_of_word(refusal->detail));
+    put_reply_head(b, wire_word(refusal->id));
+    put_error_head(b, refusal->error, wire_word(refusal->detail));
     WIRE_PUT(b, "}}}\n");
 }

@@ -76,19 +76,9 @@ static bool take_hex(struct parse *p, const json_t *object, const char *name,
                      uint64_t *ret_number)
 {
     struct wire_text text;
-    if (!wire_json_text(json_object_get(object, name), &text) || text.size != 16) {
-        return refuse(p, name);
-    }
-    uint64_t number = 0;
-    for (size_t i = 0; i < text.size; i++) {
-        const char *digit = memchr("0123456789abcdef", text.data[i], 16);
-        if (digit == NULL) {
-            return refuse(p, name);
-        }
-        number = number << 4 | (uint64_t)(digit - "0123456789abcdef");
-    }
-    *ret_number = number;
-    return true;
+    return (wire_json_text(json_object_get(object, name), &text) &&
+            wire_hex_decode(text, ret_number)) ||
+           refuse(p, name);
 }
 
 static bool take_stat(struct parse *p, const json_t *object, struct wire_stat *ret_stat)
@@ -169,6 +159,83 @@ static bool take_entries(struct parse *p, const json_t *result)
     return take_bool(p, result, "more", &p->reply.more);
 }
 
+/* -------------------------------------------------------- sessions and locks */
+
+static bool take_credential(struct parse *p, const json_t *result)
+{
+    struct wire_text text;
+    return (wire_json_text(json_object_get(result, "session"), &text) &&
+            wire_credential_of(text, &p->reply.session, &p->reply.secret)) ||
+           refuse(p, "session");
+}
+
+static bool take_claim(struct parse *p, const json_t *object, struct wire_claim *ret_claim)
+{
+    struct wire_text mode;
+    *ret_claim = (struct wire_claim){.held = false};
+    if (!take_text(p, object, "mode", &mode) || !wire_mode_of(mode, &ret_claim->mode)) {
+        return refuse(p, "mode");
+    }
+    return take_bool(p, object, "held", &ret_claim->held) &&
+           take_hex(p, object, "session", &ret_claim->session) &&
+           take_text(p, object, "label", &ret_claim->label) &&
+           take_number(p, object, "handle", &ret_claim->handle) &&
+           (!ret_claim->held || take_number(p, object, "token", &ret_claim->token)) &&
+           take_number(p, object, "since_ms", &ret_claim->since_ms);
+}
+
+static bool take_lock(struct parse *p, const json_t *object, struct wire_lock *ret_lock)
+{
+    const json_t *array = json_object_get(object, "claims");
+    *ret_lock = (struct wire_lock){.name = {.data = NULL}};
+    if (!json_is_array(array)) {
+        return refuse(p, "claims");
+    }
+    const size_t count = json_array_size(array);
+    struct wire_claim *claims = carve(p, count * sizeof *claims);
+    for (size_t i = 0; i < count; i++) {
+        if (!take_claim(p, json_array_get(array, i), &claims[i])) {
+            return false;
+        }
+    }
+    ret_lock->claims = claims;
+    ret_lock->claims_count = (uint32_t)count;
+    return take_text(p, object, "name", &ret_lock->name) &&
+           take_number(p, object, "instance", &ret_lock->instance) &&
+           take_bool(p, object, "more", &ret_lock->more);
+}
+
+static bool take_locks(struct parse *p, const json_t *result)
+{
+    const json_t *array = json_object_get(result, "locks");
+    if (!json_is_array(array)) {
+        return refuse(p, "locks");
+    }
+    const size_t count = json_array_size(array);
+    struct wire_lock *locks = carve(p, count * sizeof *locks);
+    for (size_t i = 0; i < count; i++) {
+        if (!take_lock(p, json_array_get(array, i), &locks[i])) {
+            return false;
+        }
+    }
+    p->reply.locks = locks;
+    p->reply.locks_count = (uint32_t)count;
+    return take_bool(p, result, "more", &p->reply.more) &&
+           (!p->reply.more || take_number(p, result, "next", &p->reply.next_instance));
+}
+
+/* What take_locks() carves. */
+static size_t room_for_locks(const json_t *locks)
+{
+    const size_t count = json_array_size(locks);
+    size_t room = count * sizeof(struct wire_lock);
+    for (size_t i = 0; i < count; i++) {
+        const json_t *claims = json_object_get(json_array_get(locks, i), "claims");
+        room += json_array_size(claims) * sizeof(struct wire_claim);
+    }
+    return room;
+}
+
 /* ------------------------------------------------------------------- status */
 
 static bool take_member(struct parse *p, const json_t *object, struct wire_member *ret_member)
@@ -245,7 +312,23 @@ static bool take_result(struct parse *p, enum wire_method method, const json_t *
     case WIRE_NODE_LIST:
         return take_entries(p, result) && take_position(p, result);
     case WIRE_NODE_DELETE:
+    case WIRE_SESSION_CLOSE:
+    case WIRE_LOCK_RELEASE:
+    case WIRE_LOCK_CANCEL:
         return take_position(p, result);
+    case WIRE_SESSION_OPEN:
+        return take_credential(p, result) &&
+               take_number(p, result, "lease_ms", &p->reply.lease_ms) &&
+               take_position(p, result);
+    case WIRE_SESSION_KEEPALIVE:
+        return take_number(p, result, "lease_ms", &p->reply.lease_ms) &&
+               take_position(p, result);
+    case WIRE_LOCK_ACQUIRE:
+        return take_number(p, result, "token", &p->reply.token) &&
+               take_text(p, result, "sequencer", &p->reply.sequencer) &&
+               take_position(p, result);
+    case WIRE_LOCK_LIST:
+        return take_locks(p, result) && take_position(p, result);
     case WIRE_CELL_STATUS:
         return take_status(p, result);
     case WIRE_NO_METHOD:
@@ -315,6 +398,7 @@ static size_t room(const struct wire_json *json)
     return sizeof(struct wire_status) +
            json_array_size(json_object_get(result, "members")) * sizeof(struct wire_member) +
            json_array_size(json_object_get(result, "entries")) * sizeof(struct wire_child) +
+           room_for_locks(json_object_get(result, "locks")) +
            wire_base64_bound(json_string_length(base64)) + WIRE_ID_MAX;
 }
 

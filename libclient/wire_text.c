@@ -63,15 +63,38 @@ void wire_put_number(struct wire_buffer *b, uint64_t value)
     wire_append(b, digits + first, sizeof digits - first);
 }
 
+void wire_hex_digits(uint64_t value, char ret_digits[16])
+{
+    for (unsigned i = 0; i < 16; i++) {
+        ret_digits[i] = "0123456789abcdef"[value >> (60 - 4 * i) & 15];
+    }
+}
+
 void wire_put_hex(struct wire_buffer *b, uint64_t value)
 {
     char text[18];
     text[0] = '"';
-    for (unsigned i = 0; i < 16; i++) {
-        text[1 + i] = "0123456789abcdef"[value >> (60 - 4 * i) & 15];
-    }
+    wire_hex_digits(value, text + 1);
     text[17] = '"';
     wire_append(b, text, sizeof text);
+}
+
+bool wire_hex_decode(struct wire_text text, uint64_t *ret_value)
+{
+    static const char digits[] = "0123456789abcdef";
+    if (text.size != 16) {
+        return false;
+    }
+    uint64_t value = 0;
+    for (size_t i = 0; i < text.size; i++) {
+        const char *digit = memchr(digits, text.data[i], 16);
+        if (digit == NULL) {
+            return false;
+        }
+        value = value << 4 | (uint64_t)(digit - digits);
+    }
+    *ret_value = value;
+    return true;
 }
 
 /* ------------------------------------------------------------------ strings */
@@ -307,7 +330,41 @@ bool wire_base64_decode(struct wire_text text, char *ret_octets, size_t *ret_siz
     return true;
 }
 
+/* ------------------------------------------------ members of either direction */
+
+void wire_put_content(struct wire_buffer *b, struct wire_text content)
+{
+    if (wire_is_text(content)) {
+        WIRE_PUT(b, "\"content\":");
+        wire_put_string(b, content);
+    } else {
+        WIRE_PUT(b, "\"content_base64\":");
+        wire_put_base64(b, content);
+    }
+}
+
+void wire_put_credential(struct wire_buffer *b, uint64_t session, struct wire_text secret)
+{
+    char digits[WIRE_SESSION_ID];
+    wire_hex_digits(session, digits);
+    WIRE_PUT(b, "\"session\":\"");
+    wire_append(b, digits, sizeof digits);
+    WIRE_PUT(b, "-");
+    wire_append(b, secret.data, secret.size);
+    WIRE_PUT(b, "\"");
+}
+
 /* -------------------------------------------------------------------- words */
+
+const char *wire_kind_word(enum wire_kind kind)
+{
+    return kind == WIRE_DIRECTORY ? "directory" : "file";
+}
+
+const char *wire_mode_word(enum wire_mode mode)
+{
+    return mode == WIRE_SHARED ? "shared" : "exclusive";
+}
 
 const char *wire_method_name(enum wire_method method)
 {

@@ -8,6 +8,8 @@
 
 #include "libclient/wire.h"
 
+#include <string.h>
+
 /* Appends a string literal without its NUL. */
 #define WIRE_PUT(buffer, literal) wire_append((buffer), (literal), sizeof(literal) - 1)
 
@@ -31,8 +33,12 @@ static inline bool wire_text_is(struct wire_text text, const char *word, size_t 
 
 void wire_put_number(struct wire_buffer *b, uint64_t value);
 
-/* Sixteen hexadecimal digits in quotes. */
+/* Sixteen hexadecimal digits, and the same in quotes. */
+void wire_hex_digits(uint64_t value, char ret_digits[16]);
 void wire_put_hex(struct wire_buffer *b, uint64_t value);
+
+/* The other way round; false: they aren't sixteen lower-case digits. */
+bool wire_hex_decode(struct wire_text text, uint64_t *ret_value);
 
 /* A JSON string with its quotes.  The text is UTF-8; the caller vouches for it. */
 void wire_put_string(struct wire_buffer *b, struct wire_text text);
@@ -50,6 +56,21 @@ static inline size_t wire_base64_bound(size_t size)
  * Strict, so that one content has one spelling: the standard alphabet, padded,
  * no white space, unused bits zero.  False otherwise. */
 bool wire_base64_decode(struct wire_text text, char *ret_octets, size_t *ret_size);
+
+static inline struct wire_text wire_word(const char *word)
+{
+    return wire_text_of(word, strlen(word));
+}
+
+/* "file" or "directory", "exclusive" or "shared". */
+const char *wire_kind_word(enum wire_kind kind);
+const char *wire_mode_word(enum wire_mode mode);
+
+/* `"content":...`, or `"content_base64":...` when it is no text. */
+void wire_put_content(struct wire_buffer *b, struct wire_text content);
+
+/* `"session":"ID-SECRET"`. */
+void wire_put_credential(struct wire_buffer *b, uint64_t session, struct wire_text secret);
 
 /* The longest prefix of UTF-8 `text` that fits in `size_max` octets and does
  * not end within a character. */

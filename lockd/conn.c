@@ -188,6 +188,14 @@ void conn_refuse(struct conn *c, const struct wire_refusal *refusal)
 
 /* ---------------------------------------------------------------- deadlines */
 
+/* How long nothing may move while nothing is outstanding. */
+static uint64_t idle_ms(const struct conn *c)
+{
+    const uint64_t configured_ms = c->all->config->idle_deadline_ms;
+    return c->sessions && configured_ms < CONN_SESSION_IDLE_MS ? CONN_SESSION_IDLE_MS
+                                                               : configured_ms;
+}
+
 /* Why the connection must end now, or NULL. */
 static const char *overdue(const struct conn *c, uint64_t now_ms)
 {
@@ -201,7 +209,7 @@ static const char *overdue(const struct conn *c, uint64_t now_ms)
     if (!c->held && c->line_ms != 0 && now_ms - c->line_ms >= config->line_deadline_ms) {
         return "half a line";
     }
-    if (c->tags.count == 0 && now_ms - c->active_ms >= config->idle_deadline_ms) {
+    if (c->tags.count == 0 && now_ms - c->active_ms >= idle_ms(c)) {
         return "idle";
     }
     return NULL;

@@ -6,15 +6,19 @@
  *
  *     a line too long, or no JSON         an error reply; too long also ends it
  *     requests_max outstanding            reading stops until one is answered
+ *     CONN_WAITING_MAX acquires waiting   `overloaded`
  *     CONN_OUTPUT_PAUSE unread octets     reading stops until they are read
  *     output_max_bytes unread octets      the connection is closed
  *     half a line for line_deadline       closed
- *     nothing for idle_deadline           closed, if nothing is outstanding
+ *     nothing for idle_deadline           closed, if nothing is outstanding; with
+ *                                         sessions not before CONN_SESSION_IDLE_MS
  *     clients_max connections             `overloaded`, and closed
  *     CONN_BUFFERED_MAX octets in all     who then asks for more is closed
  *
- * Nobody else is disturbed.  A client that ends its sending half is answered
- * what it asked, then the connection is closed.
+ * Nobody else is disturbed.  Acquires that wait and KeepAlives are *patient*:
+ * they are answered when the cell has cause to, so they have a limit of their own
+ * and never keep the requests behind them from being read.  A client that ends its sending half
+ * is answered what it asked, then the connection is closed.
  */
 #ifndef LOCKD_CONN_H
 #define LOCKD_CONN_H
@@ -32,6 +36,11 @@ enum {
     CONN_BUFFER_KEPT = 16 * 1024, /* Larger buffers are given back once they are empty. */
     CONN_LINGER_MS = 2000,        /* For a refused client to read why. */
     CONN_SWEEP_MS = 500,          /* How often deadlines are looked at. */
+    CONN_WAITING_MAX = 16 * 1024, /* No more acquires may wait beside what is patient, ... */
+    CONN_PATIENT_MAX = 32 * 1024, /* ... but as many KeepAlives find room above them. */
+    /* Who keeps no session alive for so long has none left, or not here.  Then it
+     * is a client that went without a word, and its descriptor is worth more. */
+    CONN_SESSION_IDLE_MS = 2 * WIRE_LEASE_MS_MAX,
 };
 
 struct conns;

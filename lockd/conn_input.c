@@ -10,21 +10,53 @@
 
 #include "lockd/clock.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 bool conn_may_go_on(const struct conn *c)
 {
-    return !c->all->paused && c->tags.count < c->all->config->requests_max &&
+    assert(c->tags.patient <= c->tags.count);
+    return !c->all->paused && c->tags.count - c->tags.patient < c->all->config->requests_max &&
            conn_unsent(c) < CONN_OUTPUT_PAUSE;
+}
+
+/* May it take its time, as nobody behind it should?  Then how many such ones
+ * there may be before it; else 0. */
+static uint32_t patient_max(const struct wire_request *request)
+{
+    if (request->method == WIRE_SESSION_KEEPALIVE) {
+        return CONN_PATIENT_MAX;
+    }
+    return request->method == WIRE_LOCK_ACQUIRE && request->wait_ms != 0 ? CONN_WAITING_MAX : 0;
+}
+
+/* Not held back like others: behind it there may be the KeepAlives of sessions,
+ * and the releases for which those before it wait. */
+static void refuse_patient(struct conn *c, const struct wire_request *request)
+{
+    struct wire_refusal refusal = {.error = WIRE_OVERLOADED};
+    snprintf(refusal.id, sizeof refusal.id, "%.*s", (int)request->id.size, request->id.data);
+    snprintf(refusal.detail, sizeof refusal.detail,
+             "%u acquires and KeepAlives wait on this connection already; not executed",
+             c->tags.patient);
+    conn_refuse(c, &refusal);
 }
 
 static void step_request(struct conn *c, uint64_t now_ms, const struct wire_request *request)
 {
     struct conns *all = c->all;
-    const uint32_t tag = tags_take(all->tags, &c->tags, c->number, request->id);
+    const uint32_t beside_max = patient_max(request);
+    const bool patient = beside_max > 0;
+    if (patient && c->tags.patient >= beside_max) {
+        refuse_patient(c, request);
+        return;
+    }
+    c->sessions = c->sessions || request->has_session || request->method == WIRE_SESSION_OPEN;
+    const uint32_t tag = tags_take(all->tags, &c->tags, c->number, request->id, patient);
     if (tag == 0) {
         conn_kill(c, "out of memory");
         return;

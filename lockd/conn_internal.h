@@ -33,6 +33,7 @@ struct conn {
     int fd;
     enum conn_state state;
     bool dirty, held;
+    bool sessions; /* It has carried a session's requests. */
 
     char *in; /* What was read and not yet parsed. */
     size_t in_size, in_capacity;

@@ -2,27 +2,24 @@
  *
  * gateway.c -- see gateway.h.
  */
-#include "lockd/gateway.h"
+#include "lockd/gateway_internal.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 static_assert(WIRE_ANY == LEASE_ANY, "no condition is written alike on both sides");
 
-enum { HEX_SIZE = 17 };
-
-struct gateway {
-    struct gateway_config config;
-    struct wire_child children[LEASE_LIST_MAX]; /* Of the list being printed. */
-};
-
 struct gateway *gateway_new(const struct gateway_config *config)
 {
     struct gateway *g = calloc(1, sizeof *g);
-    if (g != NULL) {
-        g->config = *config;
+    if (g == NULL) {
+        return NULL;
+    }
+    g->config = *config;
+    if (!gateway_make_key(g)) {
+        free(g);
+        return NULL;
     }
     return g;
 }
@@ -30,22 +27,6 @@ struct gateway *gateway_new(const struct gateway_config *config)
 void gateway_free(struct gateway *g)
 {
     free(g);
-}
-
-static struct wire_text text_of(const char *text)
-{
-    return (struct wire_text){.data = text == NULL ? "" : text,
-                              .size = text == NULL ? 0 : strlen(text)};
-}
-
-static struct wire_text wire_of(struct bytes bytes)
-{
-    return (struct wire_text){.data = (const char *)bytes.data, .size = bytes.size};
-}
-
-static struct bytes bytes_in(struct wire_text text)
-{
-    return bytes_of(text.data, text.size);
 }
 
 /* ----------------------------------------------------------------- requests */
@@ -65,6 +46,20 @@ static enum service_op op_of(enum wire_method method)
         return SERVICE_STAT;
     case WIRE_NODE_DELETE:
         return SERVICE_DELETE;
+    case WIRE_SESSION_OPEN:
+        return SERVICE_SESSION_OPEN;
+    case WIRE_SESSION_KEEPALIVE:
+        return SERVICE_SESSION_KEEPALIVE;
+    case WIRE_SESSION_CLOSE:
+        return SERVICE_SESSION_CLOSE;
+    case WIRE_LOCK_ACQUIRE:
+        return SERVICE_LOCK_ACQUIRE;
+    case WIRE_LOCK_RELEASE:
+        return SERVICE_LOCK_RELEASE;
+    case WIRE_LOCK_CANCEL:
+        return SERVICE_LOCK_CANCEL;
+    case WIRE_LOCK_LIST:
+        return SERVICE_LOCK_LIST;
     case WIRE_CELL_STATUS:
         return SERVICE_STATUS;
     case WIRE_NO_METHOD:
@@ -91,12 +86,26 @@ static enum wire_method method_of(enum service_op op)
         return WIRE_NODE_CREATE;
     case SERVICE_DELETE:
         return WIRE_NODE_DELETE;
+    case SERVICE_SESSION_OPEN:
+        return WIRE_SESSION_OPEN;
+    case SERVICE_SESSION_KEEPALIVE:
+        return WIRE_SESSION_KEEPALIVE;
+    case SERVICE_SESSION_CLOSE:
+        return WIRE_SESSION_CLOSE;
+    case SERVICE_LOCK_ACQUIRE:
+        return WIRE_LOCK_ACQUIRE;
+    case SERVICE_LOCK_RELEASE:
+        return WIRE_LOCK_RELEASE;
+    case SERVICE_LOCK_CANCEL:
+        return WIRE_LOCK_CANCEL;
+    case SERVICE_LOCK_LIST:
+        return WIRE_LOCK_LIST;
     }
     assert(false && "the service answers what it was asked");
     return WIRE_NO_METHOD;
 }
 
-void gateway_request(const struct gateway *g, const struct wire_request *in, uint64_t client,
+void gateway_request(struct gateway *g, const struct wire_request *in, uint64_t client,
                      uint64_t tag, struct service_request *ret_request)
 {
     *ret_request = (struct service_request){
@@ -104,14 +113,15 @@ void gateway_request(const struct gateway *g, const struct wire_request *in, uin
         .tag = tag,
         .op = op_of(in->method),
         .principal = bytes_of(g->config.principal, strlen(g->config.principal)),
-        .name = bytes_in(in->name),
+        .name = gateway_bytes(in->name),
         .kind = in->kind == WIRE_DIRECTORY ? LEASE_DIRECTORY : LEASE_FILE,
-        .content = in->has_content ? bytes_in(in->content) : bytes_of(NULL, 0),
+        .content = in->has_content ? gateway_bytes(in->content) : bytes_of(NULL, 0),
         .if_generation = in->if_generation,
         .if_instance = in->if_instance,
-        .after = bytes_in(in->after),
+        .after = gateway_bytes(in->after),
         .limit = in->limit,
     };
+    gateway_take_session(g, in, ret_request);
 }
 
 /* ------------------------------------------------------------------- errors */
@@ -139,22 +149,47 @@ enum wire_error gateway_refusal(enum lease_rc rc)
     case LEASE_BAD_PATH:
         return WIRE_BAD_NAME;
     case LEASE_LIMIT:
+    case LEASE_RESULTS_FULL:
         return WIRE_OVERLOADED;
     case LEASE_TOO_LARGE:
         return WIRE_TOO_LARGE;
+    case LEASE_NO_SESSION:
+        return WIRE_SESSION_EXPIRED;
+    case LEASE_LOCKED:
+        return WIRE_LOCKED;
+    case LEASE_NOT_HELD:
+        return WIRE_NOT_HELD;
+    case LEASE_OWNED:
+        return WIRE_CONFLICT;
+    case LEASE_CANCELLED:
+        return WIRE_CANCELLED;
+    case LEASE_ACKNOWLEDGED:
+        return WIRE_UNKNOWN_OUTCOME;
+    case LEASE_OLD_EPOCH:
+        return WIRE_OLD_EPOCH;
+    case LEASE_DENIED:
+        return WIRE_DENIED;
+    case LEASE_WAITING:
+        break; /* The service keeps whoever waits, and answers later. */
     }
     assert(false && "lease/ refuses with a reason of its own list");
     return WIRE_UNAVAILABLE;
+}
+
+/* Where one wire error stands for several refusals, the message says which. */
+static bool needs_words(enum lease_rc rc)
+{
+    return rc == LEASE_NO_PARENT || rc == LEASE_NOT_A_FILE || rc == LEASE_NOT_A_DIRECTORY ||
+           rc == LEASE_IS_ROOT || rc == LEASE_LIMIT || rc == LEASE_RESULTS_FULL ||
+           rc == LEASE_OWNED || rc == LEASE_ACKNOWLEDGED;
 }
 
 static void print_refused(const struct service_reply *in, struct wire_reply *out)
 {
     assert(in->rc != LEASE_OK);
     out->error = gateway_refusal(in->rc);
-    /* Where one wire error stands for several refusals, say which. */
-    if (in->rc == LEASE_NO_PARENT || in->rc == LEASE_NOT_A_FILE ||
-        in->rc == LEASE_NOT_A_DIRECTORY || in->rc == LEASE_IS_ROOT || in->rc == LEASE_LIMIT) {
-        out->message = text_of(lease_rc_text(in->rc));
+    if (needs_words(in->rc)) {
+        out->message = gateway_text(lease_rc_text(in->rc));
     }
     out->has_stat = in->rc == LEASE_CONFLICT && in->stat.instance != 0;
 }
@@ -168,12 +203,12 @@ static void print_not_master(struct gateway *g, const struct service_reply *in,
         other ? g->config.client_address(g->config.context, in->master) : NULL;
     if (address == NULL || *address == '\0') {
         out->error = WIRE_UNAVAILABLE;
-        out->message = text_of("no master is known here; an election may be under way; "
-                               "it was not executed, try again");
+        out->message = gateway_text("no master is known here; an election may be under way; "
+                                    "it was not executed, try again");
         return;
     }
     out->error = WIRE_NOT_MASTER;
-    out->master = text_of(address);
+    out->master = gateway_text(address);
     out->master_id = in->master;
 }
 
@@ -195,111 +230,12 @@ static struct wire_stat stat_of(const struct lease_stat *stat)
     };
 }
 
-static void hex_of(uint64_t number, char ret_text[HEX_SIZE])
-{
-    snprintf(ret_text, HEX_SIZE, "%016llx", (unsigned long long)number);
-}
-
-static const char *role_name(enum paxos_role role)
-{
-    switch (role) {
-    case PAXOS_FORMING:
-        return "forming";
-    case PAXOS_FOLLOWER:
-        return "follower";
-    case PAXOS_PREVOTER:
-    case PAXOS_PREPARER:
-        return "candidate";
-    case PAXOS_MASTER:
-        return "master";
-    }
-    assert(false && "paxos knows no other role");
-    return "?";
-}
-
-static const struct paxos_peer_status *find_peer(const struct paxos_status *status, paxos_id id)
-{
-    for (uint32_t i = 0; i < status->peers_count; i++) {
-        if (status->peers[i].id == id) {
-            return &status->peers[i];
-        }
-    }
-    return NULL;
-}
-
-static struct wire_member member_of(const struct gateway *g,
-                                    const struct service_status *status,
-                                    const struct paxos_member *member)
-{
-    struct wire_member out = {
-        .id = member->id,
-        .peer = text_of(member->address),
-        .client = text_of(g->config.client_address(g->config.context, member->id)),
-    };
-    const struct paxos_peer_status *peer = find_peer(&status->paxos, member->id);
-    if (member->id == g->config.self) {
-        out.heard = true;
-        out.durable_slot = status->paxos.durable;
-    } else if (peer != NULL) {
-        out.heard = peer->heard_ms != 0;
-        out.heard_ms_ago =
-            out.heard && status->now_ms > peer->heard_ms ? status->now_ms - peer->heard_ms : 0;
-        out.durable_slot = status->paxos.role == PAXOS_MASTER ? peer->durable : 0;
-    }
-    return out;
-}
-
-static void print_status(struct gateway *g, const struct service_status *status,
-                         struct wire_reply *reply, struct wire_buffer *out)
-{
-    const struct paxos_status *paxos = &status->paxos;
-    struct wire_member members[PAXOS_MEMBERS_MAX];
-    char cell_id[HEX_SIZE];
-    char digest[HEX_SIZE];
-    hex_of(paxos->cell, cell_id);
-    hex_of(status->digest, digest);
-    assert(paxos->members->count <= PAXOS_MEMBERS_MAX);
-    for (uint32_t i = 0; i < paxos->members->count; i++) {
-        members[i] = member_of(g, status, &paxos->members->member[i]);
-    }
-    const struct wire_status wire = {
-        .version = text_of(LOCKD_VERSION),
-        .cell = text_of(g->config.cell),
-        .cell_id = text_of(cell_id),
-        .replica = g->config.self,
-        .role = text_of(role_name(paxos->role)),
-        .serving = paxos->serving,
-        .master = paxos->master,
-        .master_address = text_of(
-            paxos->master == 0 ? NULL
-                               : g->config.client_address(g->config.context, paxos->master)),
-        .epoch = paxos->master != 0 ? paxos->epoch : status->position.epoch,
-        .revision = status->position.revision,
-        .slot_chosen = paxos->chosen,
-        .slot_applied = status->position.slot,
-        .slot_last = paxos->last,
-        .slot_tables = status->tables_slot,
-        .log_first = status->log_first,
-        .nodes = status->counts.nodes,
-        .content_bytes = status->counts.content_bytes,
-        .memory_bytes = status->counts.memory_bytes,
-        .digest = text_of(digest),
-        .low_space = status->low_space,
-        .survives_known = paxos->serving,
-        .survives = status->survives,
-        .members = members,
-        .members_count = paxos->members->count,
-    };
-    reply->status = &wire;
-    wire_print_reply(out, reply);
-}
-
 static void print_list(struct gateway *g, const struct service_reply *in,
                        struct wire_reply *reply)
 {
     assert(in->children_count <= LEASE_LIST_MAX);
     for (uint32_t i = 0; i < in->children_count; i++) {
-        g->children[i] = (struct wire_child){.name = wire_of(in->children[i].name),
+        g->children[i] = (struct wire_child){.name = gateway_octets(in->children[i].name),
                                              .stat = stat_of(&in->children[i].stat)};
     }
     reply->children = g->children;
@@ -307,17 +243,45 @@ static void print_list(struct gateway *g, const struct service_reply *in,
     reply->more = in->more;
 }
 
+/* The members of a result, but for the status, which is printed whole. */
 static void print_done(struct gateway *g, const struct service_reply *in,
                        struct wire_reply *reply)
 {
-    reply->created = in->created;
-    reply->has_stat = in->op == SERVICE_GET || in->op == SERVICE_STAT ||
-                      in->op == SERVICE_PUT || in->op == SERVICE_CREATE;
-    if (in->op == SERVICE_GET) {
+    switch (in->op) {
+    case SERVICE_GET:
         reply->has_content = true;
-        reply->content = wire_of(in->content);
-    } else if (in->op == SERVICE_LIST) {
+        reply->content = gateway_octets(in->content);
+        reply->has_stat = true;
+        break;
+    case SERVICE_PUT:
+        reply->created = in->created;
+        reply->has_stat = true;
+        break;
+    case SERVICE_STAT:
+    case SERVICE_CREATE:
+        reply->has_stat = true;
+        break;
+    case SERVICE_LIST:
         print_list(g, in, reply);
+        break;
+    case SERVICE_SESSION_OPEN:
+        gateway_put_session(g, in, reply);
+        break;
+    case SERVICE_SESSION_KEEPALIVE:
+        reply->lease_ms = in->lease_ms;
+        break;
+    case SERVICE_LOCK_ACQUIRE:
+        gateway_put_acquired(g, in, reply);
+        break;
+    case SERVICE_LOCK_LIST:
+        gateway_put_locks(g, in, reply);
+        break;
+    case SERVICE_STATUS:
+    case SERVICE_DELETE:
+    case SERVICE_SESSION_CLOSE:
+    case SERVICE_LOCK_RELEASE:
+    case SERVICE_LOCK_CANCEL:
+        break;
     }
 }
 
@@ -338,7 +302,7 @@ void gateway_reply(struct gateway *g, const struct service_reply *in, struct wir
     switch (in->outcome) {
     case SERVICE_DONE:
         if (in->op == SERVICE_STATUS) {
-            print_status(g, in->status, &reply, out);
+            gateway_print_status(g, in->status, &reply, out);
             return;
         }
         print_done(g, in, &reply);

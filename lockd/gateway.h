@@ -23,12 +23,14 @@ struct gateway_config {
 
 struct gateway;
 
-/* NULL: out of memory.  The config is copied, its texts are borrowed. */
+/* NULL: out of memory or of random numbers.  The config is copied, its texts are
+ * borrowed. */
 struct gateway *gateway_new(const struct gateway_config *config);
 void gateway_free(struct gateway *g);
 
-/* What the wire asks, for the service.  Borrows from `in`. */
-void gateway_request(const struct gateway *g, const struct wire_request *in, uint64_t client,
+/* What the wire asks, for the service.  Borrows from `in` and, until the next
+ * request, from `g`.  A session's id is made here. */
+void gateway_request(struct gateway *g, const struct wire_request *in, uint64_t client,
                      uint64_t tag, struct service_request *ret_request);
 
 /* Prints the reply of the service to a request that came with `id`. */

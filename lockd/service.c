@@ -10,6 +10,7 @@
  */
 #include "lockd/service_internal.h"
 
+#include "paxos/base/mutant.h"
 #include "paxos/base/pure.h"
 
 /* ----------------------------------------------------------------- replies */
@@ -65,6 +66,10 @@ static void look_at_mastership(struct service *s)
     if (lost) {
         queue_lost(s);
         reads_lost(s);
+        sessions_lost(s);
+    }
+    if (epoch != 0) {
+        sessions_begin(s);
     }
 }
 
@@ -85,9 +90,20 @@ static enum paxos_drop step(struct service *s, const struct paxos_event *event)
     return why;
 }
 
+/* The bug: deadlines that fell while the loop was away are judged before what
+ * had been readable all the time. */
+static void judge_too_early(struct service *s)
+{
+    if (mutant(judged_before_input)) {
+        sessions_judge(s);
+    }
+}
+
 enum paxos_drop service_receive(struct service *s, uint64_t now_ms,
                                 const struct paxos_message *message)
 {
+    see_now(s, now_ms);
+    judge_too_early(s);
     return step(
         s, &(struct paxos_event){.type = PAXOS_RECEIVE, .now_ms = now_ms, .message = message});
 }
@@ -113,32 +129,93 @@ void service_low_space(struct service *s, bool low)
     s->low_space = low;
 }
 
-void service_request(struct service *s, uint64_t now_ms, const struct service_request *request)
+/* Does the request concern a node?  A list of locks may concern all of them. */
+static bool is_named(const struct service_request *request)
 {
-    see_now(s, now_ms);
-    if (request->op == SERVICE_STATUS) {
-        reply_add(s, request->client, request->tag, request->op, SERVICE_DONE);
-        s->status_asked = true;
-        return;
-    }
-    struct bytes path;
-    if (!name_path(s, request->name, &path)) {
-        reply_add(s, request->client, request->tag, request->op, SERVICE_BAD_NAME);
-        return;
-    }
     switch (request->op) {
     case SERVICE_GET:
     case SERVICE_STAT:
     case SERVICE_LIST:
+    case SERVICE_PUT:
+    case SERVICE_CREATE:
+    case SERVICE_DELETE:
+    case SERVICE_LOCK_ACQUIRE:
+    case SERVICE_LOCK_RELEASE:
+        return true;
+    case SERVICE_LOCK_LIST:
+        return request->name.size > 0;
+    case SERVICE_STATUS:
+    case SERVICE_SESSION_OPEN:
+    case SERVICE_SESSION_KEEPALIVE:
+    case SERVICE_SESSION_CLOSE:
+    case SERVICE_LOCK_CANCEL:
+        break;
+    }
+    return false;
+}
+
+/* Takes a request that must be of a session, or is one, unless it lacks what no
+ * state could make up for: there is no session 0, and request 0 lies below every
+ * floor of acknowledgements, because ids begin at 1. */
+static bool is_signed(const struct service_request *request, bool one_shot,
+                      enum lease_rc *ret_rc)
+{
+    if (request->session == 0) {
+        *ret_rc = LEASE_NO_SESSION;
+        return one_shot;
+    }
+    *ret_rc = LEASE_ACKNOWLEDGED;
+    return request->request != 0;
+}
+
+static void request_write(struct service *s, const struct service_request *request,
+                          struct bytes path, bool one_shot)
+{
+    enum lease_rc rc;
+    if (is_signed(request, one_shot, &rc)) {
+        queue_request(s, request, path);
+    } else {
+        reply_add(s, request->client, request->tag, request->op, SERVICE_REFUSED)->rc = rc;
+    }
+}
+
+void service_request(struct service *s, uint64_t now_ms, const struct service_request *request)
+{
+    see_now(s, now_ms);
+    judge_too_early(s);
+    struct bytes path = bytes_of(NULL, 0);
+    if (is_named(request) && !name_path(s, request->name, &path)) {
+        reply_add(s, request->client, request->tag, request->op, SERVICE_BAD_NAME);
+        return;
+    }
+    switch (request->op) {
+    case SERVICE_STATUS:
+        reply_add(s, request->client, request->tag, request->op, SERVICE_DONE);
+        s->status_asked = true;
+        return;
+    case SERVICE_GET:
+    case SERVICE_STAT:
+    case SERVICE_LIST:
+    case SERVICE_LOCK_LIST:
         read_request(s, now_ms, request, path);
         return;
     case SERVICE_PUT:
     case SERVICE_CREATE:
     case SERVICE_DELETE:
+        request_write(s, request, path, /* one_shot= */ true);
+        return;
+    case SERVICE_SESSION_CLOSE:
+    case SERVICE_LOCK_ACQUIRE:
+    case SERVICE_LOCK_RELEASE:
+    case SERVICE_LOCK_CANCEL:
+        request_write(s, request, path, /* one_shot= */ false);
+        return;
+    case SERVICE_SESSION_OPEN:
         queue_request(s, request, path);
         return;
-    case SERVICE_STATUS:
-        break;
+    case SERVICE_SESSION_KEEPALIVE:
+        keepalive_request(s, now_ms, request);
+        return;
     }
     assert(false && "an operation of the service");
 }
@@ -193,6 +270,10 @@ static void forget_all(struct service *s)
     }
     pending_each(&s->queue, forget_command, s);
     reads_each(s, forget_read, s);
+    keepalives_forget(s, is_forgotten);
+    for (uint32_t i = 0; i < s->forgotten_count; i++) {
+        waiting_forget(s, s->forgotten[i]);
+    }
     if (!s->turned) { /* Else they are handed out, and stay as they are. */
         forget_replies(s);
     }
@@ -230,7 +311,8 @@ void service_hand_over(struct service *s, uint64_t now_ms)
  * the mastership away by itself. */
 static void hand_over(struct service *s)
 {
-    const bool drained = s->queue.queued == 0 && s->reads.count == 0;
+    const bool drained =
+        s->queue.queued == 0 && s->reads.count == 0 && s->keepalives.count == 0;
     if (s->closing && !s->released &&
         (s->epoch == 0 || drained || s->now_ms >= s->release_by_ms)) {
         s->released = true;
@@ -239,9 +321,10 @@ static void hand_over(struct service *s)
 }
 
 /* Somebody else may be master now, and nobody awaits anything of us. */
-static bool is_settled(const struct service *s)
+bool is_settled(const struct service *s)
 {
-    if (!s->closing || !s->released || s->queue.count > 0 || s->reads.count > 0) {
+    if (!s->closing || !s->released || s->queue.count > 0 || s->reads.count > 0 ||
+        s->keepalives.count > 0) {
         return false;
     }
     struct paxos_status status;
@@ -252,85 +335,6 @@ static bool is_settled(const struct service *s)
 bool service_idle(const struct service *s)
 {
     return is_settled(s) && s->replies_count == 0 && s->final_set && !s->set.outstanding;
-}
-
-/* --------------------------------------------------------------- row sets */
-
-static void copy_row(void *context, const struct lease_row *row)
-{
-    struct service *s = context;
-    struct set_copy *copy = &s->set;
-    const size_t octets = row->key.size + row->value.size;
-    copy->rows = table_grow(s, copy->rows, copy->set.rows_count, &copy->rows_capacity,
-                            (size_t)copy->set.rows_count + 1, sizeof *copy->rows);
-    copy->octets = table_grow(s, copy->octets, copy->octets_size, &copy->octets_capacity,
-                              copy->octets_size + octets, 1);
-
-    uint8_t *at = copy->octets + copy->octets_size;
-    memcpy(at, row->key.data, row->key.size);
-    if (row->value.size > 0) {
-        memcpy(at + row->key.size, row->value.data, row->value.size);
-    }
-    copy->rows[copy->set.rows_count++] = *row;
-    copy->octets_size += octets;
-}
-
-/* The octets have found their place; the rows shall point there. */
-static void point_rows(struct set_copy *copy)
-{
-    const uint8_t *at = copy->octets;
-    for (uint32_t i = 0; i < copy->set.rows_count; i++) {
-        struct lease_row *row = &copy->rows[i];
-        row->key.data = at;
-        if (row->value.data != NULL) {
-            row->value.data = at + row->key.size;
-        }
-        at += row->key.size + row->value.size;
-    }
-    copy->set.rows = copy->rows;
-}
-
-static bool set_due(const struct service *s)
-{
-    if (s->set.outstanding || !s->dirty) {
-        return false;
-    }
-    return lease_rows_bytes(s->lease) >= SERVICE_SET_BYTES ||
-           s->now_ms >= s->dirty_ms + SERVICE_SET_MS || (is_settled(s) && !s->final_set);
-}
-
-/* Copies the rows changed since the last set: the tables shall hold the state
- * between two applies, and the writer must not look at the live one. */
-static void take_set(struct service *s, paxos_slot trim)
-{
-    struct set_copy *copy = &s->set;
-    const struct lease_position position = lease_position(s->lease);
-    const size_t expected = lease_rows_bytes(s->lease);
-    copy->octets_size = 0;
-    copy->octets = table_grow(s, copy->octets, 0, &copy->octets_capacity, expected + 1, 1);
-    copy->set = (struct store_set){
-        .applied_slot = position.slot,
-        .applied_position = position.position,
-        .digest = lease_digest(s->lease),
-        .trim = trim < position.slot ? trim : position.slot,
-    };
-    lease_rows_visit(s->lease, copy_row, s);
-    point_rows(copy);
-    lease_rows_taken(s->lease);
-    copy->outstanding = true;
-    s->dirty = false;
-}
-
-void service_set_durable(struct service *s, uint64_t applied_slot)
-{
-    if (!s->set.outstanding || applied_slot < s->set.set.applied_slot) {
-        return; /* Of an older set, told before. */
-    }
-    s->set.outstanding = false;
-    s->tables_slot = applied_slot;
-    if (s->set.set.trim > 0) {
-        s->log_first = s->set.set.trim + 1;
-    }
 }
 
 /* ------------------------------------------------------------------- status */
@@ -386,6 +390,8 @@ void service_check(const struct service *s)
     lease_check(s->lease);
     pending_check(&s->queue);
     reads_check(s);
+    sessions_check(s);
+    waiting_check(s);
 }
 
 /* --------------------------------------------------------------------- turn */
@@ -433,7 +439,7 @@ static const struct store_batch *fill_batch(struct service *s, const struct paxo
 {
     const bool set = set_due(s);
     if (set) {
-        take_set(s, ready->trim);
+        set_take(s, ready->trim);
     }
     if (is_settled(s) && !s->dirty) {
         s->final_set = true;
@@ -469,7 +475,19 @@ static uint64_t wake_at(const struct service *s)
     if (s->closing && !s->released) {
         at_ms = earlier(at_ms, s->release_by_ms);
     }
-    return at_ms;
+    at_ms = earlier(at_ms, sessions_wake_ms(s));
+    return at_ms > s->now_ms ? at_ms : s->now_ms; /* Else the next turn would seem late. */
+}
+
+/* What the keeper judged comes before later commands of the same sessions; it is
+ * asked anew only when nothing else is left to propose. */
+static void propose(struct service *s, uint64_t wall_ms)
+{
+    sessions_woken(s);
+    sessions_propose(s, wall_ms);
+    queue_propose(s, wall_ms);
+    sessions_judge(s);
+    sessions_propose(s, wall_ms);
 }
 
 const struct service_output *service_turn(struct service *s, uint64_t now_ms, uint64_t wall_ms)
@@ -477,13 +495,14 @@ const struct service_output *service_turn(struct service *s, uint64_t now_ms, ui
     see_now(s, now_ms);
     forget_all(s);
     tick(s);
-    queue_propose(s, wall_ms);
+    propose(s, wall_ms);
     hand_over(s);
 
     const struct paxos_ready *ready = paxos_ready(s->paxos);
     s->paxos_wake_ms = ready->wake_at_ms;
     apply_chosen(s, ready);
     queue_give_up(s);
+    keepalives_answer(s, ready->confirmed);
     const bool reads_left = !reads_answer(s, ready->confirmed);
     answer_status(s);
 
@@ -503,7 +522,8 @@ const struct service_output *service_turn(struct service *s, uint64_t now_ms, ui
         .notes_count = ready->notes_count,
         .more = reads_left || room,
     };
-    s->output.wake_at_ms = wake_at(s);
+    s->wake_at_ms = wake_at(s);
+    s->output.wake_at_ms = s->wake_at_ms;
     s->turned = true;
     return &s->output;
 }
@@ -513,6 +533,7 @@ void service_advance(struct service *s)
     assert(s->turned);
     s->turned = false;
     s->replies_count = 0;
+    waiting_recycle(s);
     paxos_advance(s->paxos);
     look_at_mastership(s);
 }

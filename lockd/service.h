@@ -71,6 +71,13 @@ enum service_op {
     SERVICE_PUT,
     SERVICE_CREATE,
     SERVICE_DELETE,
+    SERVICE_SESSION_OPEN,
+    SERVICE_SESSION_KEEPALIVE,
+    SERVICE_SESSION_CLOSE,
+    SERVICE_LOCK_ACQUIRE,
+    SERVICE_LOCK_RELEASE,
+    SERVICE_LOCK_CANCEL,
+    SERVICE_LOCK_LIST,
 };
 
 /* `client` and `tag` come back with the reply and mean nothing here; a client
@@ -86,7 +93,37 @@ struct service_request {
     uint64_t if_generation;     /* Or LEASE_ANY. */
     uint64_t if_instance;       /* Or LEASE_ANY. */
     struct bytes after;         /* LIST. */
-    uint32_t limit;             /* LIST; 0: LEASE_LIST_MAX. */
+    uint32_t limit;             /* LIST, LOCK_LIST; 0: LEASE_LIST_MAX. */
+
+    /* Of a session.  The secret is checked against the state that answers; a
+     * wrong one is refused with LEASE_DENIED and executes nothing. */
+    uint64_t session;           /* 0: none.  SESSION_OPEN: the new one's id, random, not 0. */
+    struct bytes secret;
+    uint64_t request;
+    uint64_t ack_floor;
+    const struct lease_range *acks;
+    uint32_t acks_count;
+
+    uint32_t lease_ms;          /* SESSION_OPEN; 0: the default. */
+    struct bytes label;         /* SESSION_OPEN. */
+    enum lease_mode mode;       /* LOCK_ACQUIRE. */
+    bool wait;                  /* LOCK_ACQUIRE: not a try. */
+    uint32_t wait_ms;           /* LOCK_ACQUIRE that waits; 0: for ever. */
+    bool create;                /* LOCK_ACQUIRE. */
+    uint64_t handle;            /* LOCK_ACQUIRE, LOCK_RELEASE. */
+    uint64_t token;             /* LOCK_RELEASE. */
+    uint64_t cancel;            /* LOCK_CANCEL: the request. */
+    uint64_t after_instance;    /* LOCK_LIST without a name. */
+    uint32_t skip;              /* LOCK_LIST of a name. */
+};
+
+/* A lock and those who hold or await it. */
+struct service_lock {
+    struct bytes path;
+    uint64_t instance;          /* Of its node: where a page that ends with it goes on. */
+    const struct lease_claim *claims;
+    uint32_t claims_count;
+    bool more;
 };
 
 /* What can come of a request.  SERVICE_REFUSED: see `rc`. */
@@ -97,7 +134,8 @@ struct service_request {
     X(SERVICE_BAD_NAME, "the name is not valid in this cell")                                    \
     X(SERVICE_TOO_LARGE, "it exceeds a limit")                                                   \
     X(SERVICE_OVERLOADED, "too much is waiting; it was not executed")                            \
-    X(SERVICE_UNKNOWN, "mastership was lost; it may or may not have been executed")
+    X(SERVICE_UNKNOWN, "mastership was lost, or a retry took its place; it may or may not have "  \
+                       "been executed, or still wait")
 
 enum service_outcome {
 #define SERVICE_OUTCOME_ENUM(name, text) name,
@@ -133,8 +171,16 @@ struct service_reply {
     struct bytes content;     /* GET.  Borrowed until service_advance(). */
     const struct lease_child *children; /* LIST. */
     uint32_t children_count;
-    bool more;                /* LIST. */
+    bool more;                /* LIST, LOCK_LIST. */
     const struct service_status *status; /* STATUS. */
+    uint64_t session;         /* SESSION_OPEN. */
+    uint32_t lease_ms;        /* SESSION_OPEN, SESSION_KEEPALIVE. */
+    uint64_t token;           /* LOCK_ACQUIRE. */
+    struct bytes path;        /* LOCK_ACQUIRE: of the lock, for its sequencer. */
+    enum lease_mode mode;     /* LOCK_ACQUIRE. */
+    const struct service_lock *locks; /* LOCK_LIST: at most LEASE_LIST_MAX claims in all. */
+    uint32_t locks_count;
+    uint64_t next_instance;   /* LOCK_LIST, when `more`. */
 };
 
 /* Takes one request.  Its reply comes with a later service_output, exactly once

@@ -76,6 +76,11 @@ static void make_queues(struct service *s)
     s->reads.names.data = table_new(s, s->reads.names.capacity, 1);
 
     s->children = table_new(s, READ_TURN_CHILDREN, sizeof *s->children);
+    s->lists.locks = table_new(s, READ_TURN_CLAIMS, sizeof *s->lists.locks);
+    s->lists.claims = table_new(s, READ_TURN_CLAIMS, sizeof *s->lists.claims);
+    s->lists.paths = table_new(s, READ_TURN_CLAIMS + 1, sizeof *s->lists.paths);
+    s->judged.commands = table_new(s, KEEPER_BATCH, sizeof *s->judged.commands);
+    s->judged.octets = table_new(s, JUDGED_OCTETS, 1);
     s->replies =
         table_grow(s, NULL, 0, &s->replies_capacity, REPLIES_FIRST, sizeof *s->replies);
 }
@@ -99,6 +104,7 @@ struct service *service_new(const struct service_config *config,
                                                                    : SERVICE_BATCH_BYTES;
     make_queues(s);
     s->lease = lease_new(allocator, &config->limits);
+    s->keeper = keeper_new(allocator);
     s->paxos_block = table_new(s, paxos_size(&config->paxos), 1);
     return s;
 }
@@ -109,12 +115,20 @@ void service_free(struct service *s)
         return;
     }
     table_free(s, s->paxos_block, paxos_size(&s->config.paxos), 1);
+    keeper_free(s->keeper);
     lease_free(s->lease);
+    waiting_free(s);
     table_free(s, s->queue.commands, s->queue.capacity, sizeof *s->queue.commands);
     table_free(s, s->queue.octets.data, s->queue.octets.capacity, 1);
     table_free(s, s->reads.reads, s->reads.capacity, sizeof *s->reads.reads);
     table_free(s, s->reads.names.data, s->reads.names.capacity, 1);
     table_free(s, s->children, READ_TURN_CHILDREN, sizeof *s->children);
+    table_free(s, s->lists.locks, READ_TURN_CLAIMS, sizeof *s->lists.locks);
+    table_free(s, s->lists.claims, READ_TURN_CLAIMS, sizeof *s->lists.claims);
+    table_free(s, s->lists.paths, READ_TURN_CLAIMS + 1, sizeof *s->lists.paths);
+    table_free(s, s->keepalives.waiting, s->keepalives.capacity, sizeof *s->keepalives.waiting);
+    table_free(s, s->judged.commands, KEEPER_BATCH, sizeof *s->judged.commands);
+    table_free(s, s->judged.octets, JUDGED_OCTETS, 1);
     table_free(s, s->replies, s->replies_capacity, sizeof *s->replies);
     table_free(s, s->set.rows, s->set.rows_capacity, sizeof *s->set.rows);
     table_free(s, s->set.octets, s->set.octets_capacity, 1);

@@ -2,15 +2,20 @@
  *
  * service_internal.h -- what the sources of the service share, and nobody else.
  *
- *     service.c         events, the turn and its output, sets of changed rows
- *     service_queue.c   writes: from the request through the log to the outcome
- *     service_read.c    reads: from the request through a round to the answer
- *     service_boot.c    the making of a service, and its start from the store
- *     pending.c         who awaits which command
+ *     service.c          events, the turn and its output
+ *     service_set.c      sets of changed rows, on their way to the tables
+ *     service_queue.c    writes: from the request through the log to the outcome
+ *     service_read.c     reads: from the request through a round to the answer
+ *     service_session.c  KeepAlives, the secret of a session, and the keeper
+ *     service_lock.c     locks: the outcomes of acquires, and lists of who holds
+ *     service_waiting.c  who is told later than the entry of his command
+ *     service_boot.c     the making of a service, and its start from the store
+ *     pending.c          who awaits which command
  */
 #ifndef LOCKD_SERVICE_INTERNAL_H
 #define LOCKD_SERVICE_INTERNAL_H
 
+#include "lease/keeper.h"
 #include "lockd/pending.h"
 #include "lockd/service.h"
 
@@ -19,7 +24,13 @@ enum {
     READ_NAME_OCTETS = 128,            /* Room for names, on average of a waiting read. */
     READ_TURN_BYTES = 4 * 1024 * 1024, /* Of contents answered in one turn, beyond the first. */
     READ_TURN_CHILDREN = 16 * LEASE_LIST_MAX, /* Of lists answered in one turn. */
+    READ_TURN_CLAIMS = 4 * LEASE_LIST_MAX,    /* Of lists of locks answered in one turn. */
     REPLIES_FIRST = 256,                      /* Room for replies to begin with. */
+    KEEPALIVES_FIRST = 256,                   /* Room for KeepAlives to begin with. */
+    WAITING_FIRST = 256,                      /* Buckets for those who wait, to begin with. */
+    WAITER_PATH = 96,                         /* A longer path needs memory of its own. */
+    JUDGED_OCTETS = 64 * KEEPER_BATCH,        /* What the keeper asks for in one turn. */
+    AWAY_MS = 20, /* A loop that comes this much later than it was asked to was away. */
 };
 
 /* A read that awaits its confirmation round.  Its path and `after` are the
@@ -28,11 +39,14 @@ struct pending_read {
     uint64_t client;
     uint64_t tag;
     uint64_t round;
-    uint64_t epoch; /* Of the mastership that the round belongs to. */
+    uint64_t epoch;   /* Of the mastership that the round belongs to. */
+    uint64_t behind;  /* LOCK_LIST: claims to skip or, without a path, the last instance. */
+    uint64_t session; /* Whose secret was wrong; 0: nobody's. */
     uint32_t limit;
     uint16_t path_size;
     uint16_t after_size;
     uint8_t op; /* 0: nobody's. */
+    bool named; /* LOCK_LIST: of the one lock at the path. */
 };
 
 struct read_queue {
@@ -41,6 +55,72 @@ struct read_queue {
     uint32_t first;
     uint32_t count;
     struct byte_ring names;
+};
+
+/* A KeepAlive that awaits its confirmation round. */
+struct pending_keepalive {
+    uint64_t client;
+    uint64_t tag;
+    uint64_t round;
+    uint64_t session;
+    uint8_t op;   /* 0: nobody's. */
+    bool reading; /* The keeper spares the session until this one is answered. */
+    uint8_t secret_size;
+    uint8_t secret[LEASE_SECRET_MAX];
+};
+
+/* In the order of their rounds, which is that of their arrival. */
+struct keepalive_queue {
+    struct pending_keepalive *waiting; /* Ring of `capacity`. */
+    uint32_t capacity;
+    uint32_t first;
+    uint32_t count;
+};
+
+/* Somebody whose command is in the log and its outcome not yet: an acquire that
+ * waits.  Request 0: a KeepAlive that awaits what comes of an expiry. */
+struct waiter {
+    struct waiter *next; /* In its bucket by key, or among those of no use now. */
+    struct waiter *client_next;
+    struct waiter **client_link; /* What points here, of the same client's. */
+    uint64_t session;
+    uint64_t request;
+    uint64_t client;
+    uint64_t tag;
+    enum lease_mode mode;
+    uint8_t op;
+    uint16_t path_size;
+    uint8_t *long_path; /* NULL: it fits below. */
+    uint8_t path[WAITER_PATH];
+};
+
+struct waiter_slab;
+
+struct waiting {
+    struct waiter **by_key; /* `buckets` each, a power of two. */
+    struct waiter **by_client;
+    uint32_t buckets;
+    uint32_t count;
+    struct waiter *unused;
+    struct waiter *answered; /* In this turn; replies borrow their paths. */
+    struct waiter_slab *slabs;
+};
+
+/* What the keeper has judged, on its way into the log: [first, count) are not
+ * yet proposed, which is rare, and never judged again. */
+struct judged {
+    struct lease_command *commands; /* KEEPER_BATCH. */
+    uint32_t first;
+    uint32_t count;
+    uint8_t *octets;
+    bool blocked; /* The keeper was not asked, because nothing could be proposed. */
+};
+
+/* What the lists of locks of one turn are made of. */
+struct lock_lists {
+    struct service_lock *locks;       /* READ_TURN_CLAIMS ... */
+    struct lease_claim *claims;       /* ... of each. */
+    uint8_t (*paths)[LEASE_PATH_MAX]; /* One for each lock, and one to look ahead. */
 };
 
 /* Changed rows on their way to the tables.  The copy stands still until the set
@@ -74,11 +154,19 @@ struct service {
     struct pending_queue queue;
     struct read_queue reads;
 
+    /* Sessions.  The keeper knows them while s->epoch is not 0. */
+    struct keeper *keeper;
+    struct keepalive_queue keepalives;
+    struct judged judged;
+    struct waiting waiting;
+    uint64_t wake_at_ms; /* When the last turn asked for the next; 0: there was none. */
+
     /* What this turn answers. */
     struct service_reply *replies;
     uint32_t replies_count;
     size_t replies_capacity;
     struct lease_child *children; /* READ_TURN_CHILDREN. */
+    struct lock_lists lists;
     struct service_status status;
     bool status_asked;
 
@@ -111,9 +199,26 @@ struct service_reply *reply_add(struct service *s, uint64_t client, uint64_t tag
                                 enum service_op op, enum service_outcome outcome);
 void reply_not_master(struct service *s, uint64_t client, uint64_t tag, enum service_op op);
 
+/* Is a clean shutdown over, but for what is still to be written?  Somebody else
+ * may be master then, and nobody awaits anything of us. */
+bool is_settled(const struct service *s);
+
+/* ------------------------------------------------------------ service_set.c */
+
+/* Is it time to copy what has changed, and to write it? */
+bool set_due(const struct service *s);
+
+/* Copies it.  Log rows up to `trim` may go with it. */
+void set_take(struct service *s, paxos_slot trim);
+
 /* --------------------------------------------------------- service_queue.c */
 
 void queue_request(struct service *s, const struct service_request *request, struct bytes path);
+
+/* Answers a command with its outcome.  The reply is borrowed until the next one. */
+struct service_reply *queue_answer(struct service *s, const struct pending *asker,
+                                   const struct lease_at *at,
+                                   const struct lease_result *result);
 
 /* Proposes what has queued, as far as the window lets it. */
 void queue_propose(struct service *s, uint64_t wall_ms);
@@ -140,6 +245,10 @@ bool name_path(const struct service *s, struct bytes name, struct bytes *ret_pat
 void read_request(struct service *s, uint64_t now_ms, const struct service_request *request,
                   struct bytes path);
 
+/* A request whose secret is wrong.  It is refused like a read that finds nothing,
+ * after a round: a deposed master has no say in who may do what. */
+void read_denied(struct service *s, uint64_t now_ms, const struct service_request *request);
+
 /* Answers the reads whose rounds are confirmed.  False when some of them are
  * left for the next turn. */
 bool reads_answer(struct service *s, uint64_t confirmed);
@@ -149,6 +258,83 @@ void reads_lost(struct service *s);
 void reads_each(struct service *s, void (*change)(void *context, struct pending_read *read),
                 void *context);
 void reads_check(const struct service *s);
+
+/* What one turn may still answer: replies are borrowed from here and from the
+ * state, and whoever prints them shall not be kept from the rest of his work. */
+struct answer_room {
+    struct lease_position position;
+    uint32_t children_used;
+    uint32_t claims_used;
+    uint32_t locks_used;
+    size_t content_bytes;
+};
+
+/* ------------------------------------------------------- service_session.c */
+
+/* Is the secret of the request certainly wrong?  Of a session that isn't known
+ * here nothing is certain. */
+bool session_denies(const struct service *s, const struct service_request *request);
+
+void keepalive_request(struct service *s, uint64_t now_ms,
+                       const struct service_request *request);
+void keepalives_answer(struct service *s, uint64_t confirmed);
+void keepalives_forget(struct service *s,
+                       bool (*forgotten)(const struct service *s, uint64_t client));
+
+/* A mastership of ours begins to serve, and ends. */
+void sessions_begin(struct service *s);
+void sessions_lost(struct service *s);
+
+/* A command was applied while we are master. */
+void sessions_applied(struct service *s, const struct lease_at *at,
+                      const struct lease_command *command, const struct lease_result *result);
+
+/* The turn has come: was it later than asked for? */
+void sessions_woken(struct service *s);
+
+/* Asks the keeper what is due, if that can be proposed in this very turn.  To be
+ * called only when all that was readable has been stepped. */
+void sessions_judge(struct service *s);
+
+/* Proposes what was judged. */
+void sessions_propose(struct service *s, uint64_t wall_ms);
+
+uint64_t sessions_wake_ms(const struct service *s);
+void sessions_check(const struct service *s);
+
+/* ---------------------------------------------------------- service_lock.c */
+
+/* Tells those whose acquires the last command settled, and the keeper. */
+void locks_settled(struct service *s, const struct lease_at *at);
+
+/* The outcome of a command is that of an acquire which waits: its own, or one of
+ * the same request.  Keeps who asked. */
+void lock_waits(struct service *s, const struct pending *asker, const struct lease_at *at,
+                const struct lease_command *command);
+
+enum lease_rc answer_locks(struct service *s, const struct pending_read *read,
+                           struct bytes path, struct service_reply *reply,
+                           struct answer_room *room);
+
+/* ------------------------------------------------------- service_waiting.c */
+
+/* Keeps `asker` until waiting_take().  Whoever asked the same before is answered
+ * that he won't be told. */
+void waiting_add(struct service *s, const struct pending *asker, uint64_t session,
+                 uint64_t request, enum lease_mode mode, struct bytes path);
+
+/* Who waits for (session, request), and waits no more; NULL: nobody.  Valid until
+ * waiting_recycle(). */
+const struct waiter *waiting_take(struct service *s, uint64_t session, uint64_t request);
+struct bytes waiter_path(const struct waiter *waiter);
+
+/* What was taken is borrowed by nobody any more. */
+void waiting_recycle(struct service *s);
+
+void waiting_forget(struct service *s, uint64_t client);
+void waiting_lost(struct service *s);
+void waiting_free(struct service *s);
+void waiting_check(const struct service *s);
 
 /* ---------------------------------------------------------- service_boot.c */
 

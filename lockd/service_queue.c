@@ -26,20 +26,92 @@ static enum lease_command_type command_type(enum service_op op)
         return LEASE_CMD_CREATE;
     case SERVICE_DELETE:
         return LEASE_CMD_DELETE;
+    case SERVICE_SESSION_OPEN:
+        return LEASE_CMD_SESSION_OPEN;
+    case SERVICE_SESSION_CLOSE:
+        return LEASE_CMD_SESSION_CLOSE;
+    case SERVICE_LOCK_ACQUIRE:
+        return LEASE_CMD_ACQUIRE;
+    case SERVICE_LOCK_RELEASE:
+        return LEASE_CMD_RELEASE;
+    case SERVICE_LOCK_CANCEL:
+        return LEASE_CMD_CANCEL;
     case SERVICE_GET:
     case SERVICE_STAT:
     case SERVICE_LIST:
     case SERVICE_STATUS:
+    case SERVICE_SESSION_KEEPALIVE:
+    case SERVICE_LOCK_LIST:
         break;
     }
     assert(false && "a write");
     return LEASE_CMD_PUT;
 }
 
-/* The deletion of a node is how space comes back. */
-static bool grows(enum service_op op)
+/* Does it take space?  What gives some back always gets in, and so does all that
+ * those need who hold something already. */
+static bool grows(const struct service_request *request)
 {
-    return op != SERVICE_DELETE;
+    const enum service_op op = request->op;
+    return op == SERVICE_PUT || op == SERVICE_CREATE || op == SERVICE_SESSION_OPEN ||
+           (op == SERVICE_LOCK_ACQUIRE && request->create);
+}
+
+static bool is_too_large(const struct service_request *request)
+{
+    return request->content.size > LEASE_CONTENT_MAX ||
+           request->principal.size > LEASE_PRINCIPAL_MAX ||
+           request->label.size > LEASE_LABEL_MAX || request->secret.size > LEASE_SECRET_MAX ||
+           request->acks_count > LEASE_ACK_RANGES_MAX;
+}
+
+/* Whose request it is, and what he has heard of: of one-shot requests nothing. */
+static void sign(struct lease_command *command, const struct service_request *request)
+{
+    command->session = request->session;
+    command->request = request->request;
+    command->ack_floor = request->ack_floor;
+    command->acks_count = request->acks_count;
+    for (uint32_t i = 0; i < request->acks_count; i++) {
+        command->acks[i] = request->acks[i];
+    }
+}
+
+static void describe_session(struct lease_command *command,
+                             const struct service_request *request)
+{
+    assert(request->session != 0);
+    command->subject = request->session;
+    command->lease_ms = request->lease_ms;
+    command->label = request->label;
+    lease_secret_hash(request->secret, command->secret_hash);
+}
+
+static struct lease_command make_command(const struct service_request *request,
+                                         struct bytes path)
+{
+    struct lease_command command = {
+        .type = command_type(request->op),
+        .principal = request->principal,
+        .path = path,
+        .kind = request->kind,
+        .content = request->content,
+        .if_generation = request->if_generation,
+        .if_instance = request->if_instance,
+        .subject_request = request->cancel,
+        .mode = request->mode,
+        .handle = request->handle,
+        .wait = request->wait,
+        .create = request->create,
+        .wait_ms = request->wait ? request->wait_ms : 0,
+        .token = request->token,
+    };
+    if (request->op == SERVICE_SESSION_OPEN) {
+        describe_session(&command, request);
+    } else if (request->session != 0) {
+        sign(&command, request);
+    }
+    return command;
 }
 
 static void queue_command(struct service *s, const struct service_request *request,
@@ -68,8 +140,7 @@ static void queue_command(struct service *s, const struct service_request *reque
 
 void queue_request(struct service *s, const struct service_request *request, struct bytes path)
 {
-    if (request->content.size > LEASE_CONTENT_MAX ||
-        request->principal.size > LEASE_PRINCIPAL_MAX) {
+    if (is_too_large(request)) {
         reply_add(s, request->client, request->tag, request->op, SERVICE_TOO_LARGE);
         return;
     }
@@ -77,19 +148,16 @@ void queue_request(struct service *s, const struct service_request *request, str
         reply_not_master(s, request->client, request->tag, request->op);
         return;
     }
-    if (s->low_space && grows(request->op)) {
+    if (s->low_space && grows(request)) {
         reply_add(s, request->client, request->tag, request->op, SERVICE_OVERLOADED);
         return;
     }
-    const struct lease_command command = {
-        .type = command_type(request->op),
-        .principal = request->principal,
-        .path = path,
-        .kind = request->kind,
-        .content = request->content,
-        .if_generation = request->if_generation,
-        .if_instance = request->if_instance,
-    };
+    if (request->op != SERVICE_SESSION_OPEN && request->session != 0 &&
+        session_denies(s, request)) {
+        read_denied(s, s->now_ms, request);
+        return;
+    }
+    const struct lease_command command = make_command(request, path);
     queue_command(s, request, &command);
 }
 
@@ -126,23 +194,44 @@ static void answer_slot(struct service *s, enum service_outcome outcome)
     }
 }
 
+struct service_reply *queue_answer(struct service *s, const struct pending *asker,
+                                   const struct lease_at *at, const struct lease_result *result)
+{
+    struct service_reply *reply =
+        reply_add(s, asker->client, asker->tag, (enum service_op)asker->op,
+                  result->rc == LEASE_OK ? SERVICE_DONE : SERVICE_REFUSED);
+    reply->rc = result->rc;
+    reply->epoch = at->epoch;
+    reply->revision = result->revision;
+    reply->slot = result->slot;
+    reply->position = result->position;
+    reply->stat = result->stat;
+    reply->created = result->created;
+    reply->session = result->session;
+    reply->lease_ms = result->lease_ms;
+    reply->token = result->token;
+    return reply;
+}
+
+/* The path of an acquire is borrowed from the entry, which paxos keeps until
+ * service_advance(). */
 static void answer_command(struct service *s, const struct lease_at *at,
+                           const struct lease_command *command,
                            const struct lease_result *result)
 {
     const struct pending p = pending_take(&s->queue);
     if (p.op == 0) {
         return;
     }
-    struct service_reply *reply =
-        reply_add(s, p.client, p.tag, (enum service_op)p.op,
-                  result->rc == LEASE_OK ? SERVICE_DONE : SERVICE_REFUSED);
-    reply->rc = result->rc;
-    reply->epoch = at->epoch;
-    reply->revision = result->revision;
-    reply->slot = at->slot;
-    reply->position = at->position;
-    reply->stat = result->stat;
-    reply->created = result->created;
+    if (result->rc == LEASE_WAITING) {
+        lock_waits(s, &p, at, command);
+        return;
+    }
+    struct service_reply *reply = queue_answer(s, &p, at, result);
+    if (command->type == LEASE_CMD_ACQUIRE) {
+        reply->path = command->path;
+        reply->mode = command->mode;
+    }
 }
 
 /* Is this the entry that we proposed in its slot?  One master has an epoch, and
@@ -220,7 +309,11 @@ static bool apply_commands(struct service *s, const struct paxos_entry *entry,
         struct lease_result result;
         lease_apply(s->lease, &at, &command, &result);
         if (ours) {
-            answer_command(s, &at, &result);
+            answer_command(s, &at, &command, &result);
+        }
+        if (s->epoch != 0) {
+            sessions_applied(s, &at, &command, &result);
+            locks_settled(s, &at);
         }
     }
     *ret_count = at.position;

@@ -70,6 +70,33 @@ static struct pending_read *read_push(struct read_queue *q, size_t octets, uint8
     return read_at(q, q->count - 1);
 }
 
+/* Puts a request behind those that came before it, to be answered after a round
+ * that begins now or later.  NULL: it is refused already. */
+static struct pending_read *read_queue(struct service *s, uint64_t now_ms,
+                                       const struct service_request *request, size_t octets,
+                                       uint8_t **ret_names)
+{
+    uint64_t round = 0;
+    if (s->epoch == 0 || s->closing ||
+        paxos_confirm(s->paxos, now_ms, /* urgent= */ true, &round) != PAXOS_OK) {
+        reply_not_master(s, request->client, request->tag, request->op);
+        return NULL;
+    }
+    struct pending_read *read = read_push(&s->reads, octets, ret_names);
+    if (read == NULL) {
+        reply_add(s, request->client, request->tag, request->op, SERVICE_OVERLOADED);
+        return NULL;
+    }
+    *read = (struct pending_read){
+        .client = request->client,
+        .tag = request->tag,
+        .round = mutant(read_without_round) ? 0 : round,
+        .epoch = s->epoch,
+        .op = (uint8_t)request->op,
+    };
+    return read;
+}
+
 static uint32_t page_limit(uint32_t limit)
 {
     return limit == 0 || limit > LEASE_LIST_MAX ? LEASE_LIST_MAX : limit;
@@ -90,41 +117,31 @@ void read_request(struct service *s, uint64_t now_ms, const struct service_reque
         reply_add(s, request->client, request->tag, request->op, SERVICE_BAD_NAME);
         return;
     }
-    uint64_t round = 0;
-    if (s->epoch == 0 || s->closing ||
-        paxos_confirm(s->paxos, now_ms, /* urgent= */ true, &round) != PAXOS_OK) {
-        reply_not_master(s, request->client, request->tag, request->op);
-        return;
-    }
     uint8_t *names;
-    struct pending_read *read = read_push(&s->reads, path.size + after.size, &names);
+    struct pending_read *read = read_queue(s, now_ms, request, path.size + after.size, &names);
     if (read == NULL) {
-        reply_add(s, request->client, request->tag, request->op, SERVICE_OVERLOADED);
         return;
     }
-    *read = (struct pending_read){
-        .client = request->client,
-        .tag = request->tag,
-        .round = mutant(read_without_round) ? 0 : round,
-        .epoch = s->epoch,
-        .limit = page_limit(request->limit),
-        .path_size = (uint16_t)path.size,
-        .after_size = (uint16_t)after.size,
-        .op = (uint8_t)request->op,
-    };
+    const bool lists_locks = request->op == SERVICE_LOCK_LIST;
+    read->named = lists_locks && request->name.size > 0;
+    read->behind = read->named ? request->skip : request->after_instance;
+    read->limit = page_limit(request->limit);
+    read->path_size = (uint16_t)path.size;
+    read->after_size = (uint16_t)after.size;
     copy_octets(names, path);
     copy_octets(names + path.size, after);
 }
 
-/* ----------------------------------------------------------------- answers */
+void read_denied(struct service *s, uint64_t now_ms, const struct service_request *request)
+{
+    uint8_t *names;
+    struct pending_read *read = read_queue(s, now_ms, request, /* octets= */ 0, &names);
+    if (read != NULL) {
+        read->session = request->session;
+    }
+}
 
-/* What one turn may still answer: replies are borrowed from here and from the
- * state, and whoever prints them shall not be kept from the rest of his work. */
-struct answer_room {
-    struct lease_position position;
-    uint32_t children_used;
-    size_t content_bytes;
-};
+/* ----------------------------------------------------------------- answers */
 
 static enum lease_rc answer_get(struct service *s, struct bytes path,
                                 struct service_reply *reply, struct answer_room *room)
@@ -157,17 +174,38 @@ static enum lease_rc answer_list(struct service *s, const struct pending_read *r
     return rc;
 }
 
-static void answer_read(struct service *s, const struct pending_read *read,
-                        struct answer_room *room)
+/* The session may have ended meanwhile; its secret has not changed. */
+static enum lease_rc answer_denied(const struct service *s, uint64_t session)
+{
+    struct lease_session known;
+    return lease_session_get(s->lease, session, &known) ? LEASE_DENIED : LEASE_NO_SESSION;
+}
+
+static enum lease_rc answer_op(struct service *s, const struct pending_read *read,
+                               struct service_reply *reply, struct answer_room *room)
 {
     const uint8_t *names = s->reads.names.data + s->reads.names.first;
     const struct bytes path = bytes_of(names, read->path_size);
     const struct bytes after = bytes_of(names + read->path_size, read->after_size);
+    if (read->session != 0) {
+        return answer_denied(s, read->session);
+    }
+    switch (read->op) {
+    case SERVICE_LIST:
+        return answer_list(s, read, path, after, reply, room);
+    case SERVICE_LOCK_LIST:
+        return answer_locks(s, read, path, reply, room);
+    default:
+        return answer_get(s, path, reply, room);
+    }
+}
+
+static void answer_read(struct service *s, const struct pending_read *read,
+                        struct answer_room *room)
+{
     struct service_reply *reply =
         reply_add(s, read->client, read->tag, (enum service_op)read->op, SERVICE_DONE);
-
-    reply->rc = read->op == SERVICE_LIST ? answer_list(s, read, path, after, reply, room)
-                                         : answer_get(s, path, reply, room);
+    reply->rc = answer_op(s, read, reply, room);
     if (reply->rc != LEASE_OK) {
         reply->outcome = SERVICE_REFUSED;
     }
@@ -184,6 +222,9 @@ static bool has_room(const struct answer_room *room, const struct pending_read *
         return room->content_bytes < READ_TURN_BYTES;
     case SERVICE_LIST:
         return READ_TURN_CHILDREN - room->children_used >= read->limit;
+    case SERVICE_LOCK_LIST:
+        return READ_TURN_CLAIMS - room->claims_used >= read->limit &&
+               READ_TURN_CLAIMS - room->locks_used >= read->limit;
     default:
         return true;
     }

@@ -16,7 +16,8 @@ enum { CHUNK = 256 };
 struct slot {
     uint64_t client; /* 0: free. */
     uint32_t next, previous;
-    uint32_t size;
+    uint16_t size;
+    bool patient;
     char id[WIRE_ID_MAX];
 };
 
@@ -69,7 +70,8 @@ static bool grow(struct tags *t)
     return true;
 }
 
-uint32_t tags_take(struct tags *t, struct tag_list *list, uint64_t client, struct wire_text id)
+uint32_t tags_take(struct tags *t, struct tag_list *list, uint64_t client, struct wire_text id,
+                   bool patient)
 {
     assert(client != 0);
     assert(id.size <= WIRE_ID_MAX);
@@ -81,7 +83,8 @@ uint32_t tags_take(struct tags *t, struct tag_list *list, uint64_t client, struc
     assert(slot->client == 0);
     t->free = slot->next;
     slot->client = client;
-    slot->size = (uint32_t)id.size;
+    slot->size = (uint16_t)id.size;
+    slot->patient = patient;
     memcpy(slot->id, id.data, id.size);
 
     slot->previous = 0;
@@ -91,6 +94,7 @@ uint32_t tags_take(struct tags *t, struct tag_list *list, uint64_t client, struc
     }
     list->first = tag;
     list->count++;
+    list->patient += patient;
     return tag;
 }
 
@@ -122,6 +126,8 @@ void tags_release(struct tags *t, struct tag_list *list, uint64_t tag)
         list->first = slot->next;
     }
     list->count--;
+    assert(list->patient >= slot->patient);
+    list->patient -= slot->patient;
     slot->client = 0;
     slot->next = t->free;
     t->free = (uint32_t)tag;

@@ -10,6 +10,7 @@
 #ifndef LOCKD_TAGS_H
 #define LOCKD_TAGS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "libclient/wire.h"
@@ -19,14 +20,16 @@ struct tags;
 /* The tags of one connection.  Zero-initialise. */
 struct tag_list {
     uint32_t first;
-    uint32_t count;
+    uint32_t count;   /* Of all. */
+    uint32_t patient; /* Of requests that may take as long as they like. */
 };
 
 struct tags *tags_new(void); /* NULL: out of memory. */
 void tags_free(struct tags *t);
 
 /* Keeps a copy of `id` for `client`.  0: out of memory. */
-uint32_t tags_take(struct tags *t, struct tag_list *list, uint64_t client, struct wire_text id);
+uint32_t tags_take(struct tags *t, struct tag_list *list, uint64_t client, struct wire_text id,
+                   bool patient);
 
 /* The id kept under `tag`, borrowed until the release.  False when `client` has
  * no such tag. */

@@ -135,7 +135,7 @@ def parse(lines):
         if not line.strip() or line.startswith("#"):
             continue
         verb, _, rest = line.partition(" ")
-        assert verb in (">", ">hex", ">repeat", "<", "closed", "connect"), f"line {number}: {line}"
+        assert verb in (">", ">hex", ">repeat", "<", "closed", "connect", "on"), f"line {number}: {line}"
         if steps and steps[-1][0] == "<" and verb == "<":
             steps[-1][1].append((number, rest))
         else:
@@ -157,9 +157,34 @@ def expect(connection, bindings, patterns):
             raise AssertionError(f"expected\n{wanted}\ngot\n{line}")
 
 
+class Connections:
+    """Those of a block, by name; one of them is the current one."""
+
+    def __init__(self, cell):
+        self.cell, self.all, self.name = cell, {}, ""
+        self.go_on("")
+
+    @property
+    def current(self):
+        return self.all[self.name]
+
+    def go_on(self, name):
+        self.name = name
+        if name not in self.all:
+            self.all[name] = Connection(self.cell)
+
+    def renew(self):
+        self.all.pop(self.name).close()
+        self.go_on(self.name)
+
+    def close(self):
+        for connection in self.all.values():
+            connection.close()
+
+
 def replay(cell, lines):
     cell.start()
-    bindings, connection, out = Bindings(), Connection(cell), b""
+    bindings, connections, out = Bindings(), Connections(cell), b""
     try:
         for verb, arguments in parse(lines):
             number, rest = arguments[0]
@@ -171,18 +196,19 @@ def replay(cell, lines):
                 count, _, text = rest.partition(" ")
                 out += text.encode() * int(count)
             else:
-                send_all(connection, out)
+                send_all(connections.current, out)
                 out = b""
                 if verb == "<":
-                    expect(connection, bindings, arguments)
+                    expect(connections.current, bindings, arguments)
                 elif verb == "closed":
-                    assert connection.closed(), f"line {number}: it did not close"
+                    assert connections.current.closed(), f"line {number}: it did not close"
+                elif verb == "on":
+                    connections.go_on(rest)
                 else:
-                    connection.close()
-                    connection = Connection(cell)
+                    connections.renew()
         assert not out, "the block ends with something to send"
     finally:
-        connection.close()
+        connections.close()
 
 
 def send_all(connection, out):
@@ -268,6 +294,51 @@ def _():
     except RuntimeError as error:
         assert error.args[0] == -32000, error
     rpc.file.close()
+    cell.stop()
+
+
+@case("acquires that wait keep no one behind them from being read, and have a limit", seconds=100)
+def _():
+    cell = DevCell()
+    cell.start()
+    sessions, each = 17, 1000
+    connection = Connection(cell)
+
+    def send(*requests):
+        connection.send(b"".join(
+            json.dumps({"jsonrpc": "2.0", "id": i, "method": method, "params": params}).encode() + b"\n"
+            for i, method, params in requests))
+
+    def receive():
+        return json.loads(connection.line())
+
+    credentials = []
+    for _ in range(sessions):
+        send(("open", "session.open", {"lease_ms": 60000}))
+        credentials.append(receive()["result"]["session"])
+    lock = {"name": "/ls/local/crowded", "create": True}
+    send(("held", "lock.acquire", {**lock, "session": credentials[0], "request": each + 1}))
+    token = receive()["result"]["token"]
+    for session in credentials[:-1]:
+        send(*((f"{session} {i}", "lock.acquire",
+                {**lock, "session": session, "request": i, "handle": i}) for i in range(1, each + 1)))
+        send(("alive", "session.keepalive", {"session": session}))
+        assert receive()["id"] == "alive"
+    last = credentials[-1]
+    send(*((i, "lock.acquire", {**lock, "session": last, "request": i, "handle": i})
+           for i in range(1, each + 1)), ("alive", "session.keepalive", {"session": last}))
+    refused = 0
+    while (reply := receive())["id"] != "alive":
+        assert reply["error"]["data"]["code"] == "overloaded", reply
+        assert "on this connection" in reply["error"]["message"], reply
+        refused += 1
+    assert refused == sessions * each - 16384, refused
+    # The lock goes to the first of all those who wait, and to nobody else.
+    send(("free", "lock.release",
+          {"name": lock["name"], "session": credentials[0], "request": each + 2, "token": token}))
+    replies = {reply["id"]: reply for reply in (receive(), receive())}
+    assert replies.keys() == {"free", f"{credentials[0]} 1"}, replies.keys()
+    connection.close()
     cell.stop()
 
 

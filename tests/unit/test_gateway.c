@@ -4,6 +4,7 @@
  * other side.
  */
 #include "lockd/gateway.h"
+#include "lockd/siphash.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -72,10 +73,20 @@ static void requests(void **state)
         enum wire_method method;
         enum service_op op;
     } cases[] = {
-        {WIRE_NODE_GET, SERVICE_GET},       {WIRE_NODE_PUT, SERVICE_PUT},
-        {WIRE_NODE_CREATE, SERVICE_CREATE}, {WIRE_NODE_LIST, SERVICE_LIST},
-        {WIRE_NODE_STAT, SERVICE_STAT},     {WIRE_NODE_DELETE, SERVICE_DELETE},
+        {WIRE_NODE_GET, SERVICE_GET},
+        {WIRE_NODE_PUT, SERVICE_PUT},
+        {WIRE_NODE_CREATE, SERVICE_CREATE},
+        {WIRE_NODE_LIST, SERVICE_LIST},
+        {WIRE_NODE_STAT, SERVICE_STAT},
+        {WIRE_NODE_DELETE, SERVICE_DELETE},
         {WIRE_CELL_STATUS, SERVICE_STATUS},
+        {WIRE_SESSION_OPEN, SERVICE_SESSION_OPEN},
+        {WIRE_SESSION_KEEPALIVE, SERVICE_SESSION_KEEPALIVE},
+        {WIRE_SESSION_CLOSE, SERVICE_SESSION_CLOSE},
+        {WIRE_LOCK_ACQUIRE, SERVICE_LOCK_ACQUIRE},
+        {WIRE_LOCK_RELEASE, SERVICE_LOCK_RELEASE},
+        {WIRE_LOCK_CANCEL, SERVICE_LOCK_CANCEL},
+        {WIRE_LOCK_LIST, SERVICE_LOCK_LIST},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const struct wire_request in = {.method = cases[i].method,
@@ -100,7 +111,120 @@ static void requests(void **state)
         assert_true(out.if_generation == LEASE_ANY);
         assert_int_equal(out.if_instance, 4);
         assert_int_equal(out.limit, 9);
+        if (in.method != WIRE_SESSION_OPEN) {
+            assert_int_equal(out.session, 0);
+            assert_int_equal(out.secret.size, 0);
+        }
     }
+}
+
+#define SECRET "00112233445566778899aabbccddeeff"
+
+static void requests_of_a_session(void **state)
+{
+    struct wire_request in = {.method = WIRE_LOCK_ACQUIRE,
+                              .has_session = true,
+                              .session = UINT64_MAX,
+                              .secret = {.data = SECRET, .size = WIRE_SECRET},
+                              .request = 7,
+                              .ack_floor = 3,
+                              .acks = {{.first = 5, .last = 6}, {.first = 8, .last = 8}},
+                              .acks_count = 2,
+                              .mode = WIRE_SHARED,
+                              .wait_ms = WIRE_WAIT_MS_MAX,
+                              .create = true,
+                              .handle = 11,
+                              .token = 12,
+                              .cancel = 13,
+                              .after_instance = 14,
+                              .skip = 15};
+    struct service_request out;
+    gateway_request(*state, &in, /* client= */ 5, /* tag= */ 6, &out);
+    assert_true(out.session == UINT64_MAX);
+    assert_true(bytes_equal(out.secret, bytes_of(SECRET, WIRE_SECRET)));
+    assert_int_equal(out.request, 7);
+    assert_int_equal(out.ack_floor, 3);
+    assert_int_equal(out.acks_count, 2);
+    assert_int_equal(out.acks[0].first, 5);
+    assert_int_equal(out.acks[0].last, 6);
+    assert_int_equal(out.acks[1].first, 8);
+    assert_int_equal(out.acks[1].last, 8);
+    assert_int_equal(out.mode, LEASE_SHARED);
+    assert_true(out.wait);
+    assert_int_equal(out.wait_ms, UINT32_MAX);
+    assert_true(out.create);
+    assert_int_equal(out.handle, 11);
+    assert_int_equal(out.token, 12);
+    assert_int_equal(out.cancel, 13);
+    assert_int_equal(out.after_instance, 14);
+    assert_int_equal(out.skip, 15);
+
+    in.mode = WIRE_EXCLUSIVE;
+    in.wait_ms = WIRE_FOR_EVER;
+    gateway_request(*state, &in, 5, 6, &out);
+    assert_int_equal(out.mode, LEASE_EXCLUSIVE);
+    assert_true(out.wait);
+    assert_int_equal(out.wait_ms, 0);
+    in.wait_ms = 0;
+    gateway_request(*state, &in, 5, 6, &out);
+    assert_false(out.wait);
+}
+
+/* What a session is opened with is what its opener is told, though nothing is
+ * remembered between; and no two are alike. */
+static void session_secrets(void **state)
+{
+    const struct wire_request in = {
+        .method = WIRE_SESSION_OPEN, .lease_ms = 5000, .label = {.data = "me", .size = 2}};
+    struct service_request out[2];
+    char secret[2][WIRE_SECRET];
+    for (size_t i = 0; i < 2; i++) {
+        gateway_request(*state, &in, /* client= */ 5, /* tag= */ 6 + i, &out[i]);
+        assert_true(out[i].session != 0);
+        assert_int_equal(out[i].secret.size, WIRE_SECRET);
+        assert_int_equal(out[i].lease_ms, 5000);
+        assert_true(bytes_equal(out[i].label, bytes_of("me", 2)));
+        memcpy(secret[i], out[i].secret.data, WIRE_SECRET);
+    }
+    assert_true(out[0].session != out[1].session);
+    assert_memory_not_equal(secret[0], secret[1], WIRE_SECRET);
+    assert_memory_not_equal(secret[0], secret[0] + WIRE_SECRET / 2, WIRE_SECRET / 2);
+    for (size_t i = 0; i < 2; i++) {
+        const struct service_reply reply = {.op = SERVICE_SESSION_OPEN,
+                                            .outcome = SERVICE_DONE,
+                                            .session = out[i].session,
+                                            .lease_ms = 5000};
+        char part[160];
+        snprintf(part, sizeof part,
+                 "{\"session\":\"%016llx-%.32s\",\"session_id\":\"%016llx\",\"lease_ms\":5000,",
+                 (unsigned long long)out[i].session, secret[i],
+                 (unsigned long long)out[i].session);
+        expect(*state, &reply, part);
+    }
+    /* Another process draws another key. */
+    struct gateway *other = NULL;
+    assert_int_equal(make_gateway((void **)&other), 0);
+    const struct service_reply reply = {
+        .op = SERVICE_SESSION_OPEN, .outcome = SERVICE_DONE, .session = out[0].session};
+    char word[WIRE_SECRET + 1] = "";
+    memcpy(word, secret[0], WIRE_SECRET);
+    expect(*state, &reply, word);
+    refute(other, &reply, word);
+    gateway_free(other);
+}
+
+/* The vectors of the paper's reference code: key 00 01 ... 0f, input 00 01 ... */
+static void secrets_are_hashed_as_published(void **state)
+{
+    (void)state;
+    const uint64_t key[2] = {UINT64_C(0x0706050403020100), UINT64_C(0x0f0e0d0c0b0a0908)};
+    uint8_t input[16];
+    for (uint8_t i = 0; i < sizeof input; i++) {
+        input[i] = i;
+    }
+    assert_true(siphash(input, 0, key) == UINT64_C(0x726fdb47dd0e0e31));
+    assert_true(siphash(input, 8, key) == UINT64_C(0x93f5f5799a932462));
+    assert_true(siphash(input, 15, key) == UINT64_C(0xa129ca6149be45e5));
 }
 
 static void refusals(void **state)
@@ -121,6 +245,15 @@ static void refusals(void **state)
         {LEASE_LIMIT, "overloaded"},
         {LEASE_BAD_PATH, "bad_name"},
         {LEASE_TOO_LARGE, "too_large"},
+        {LEASE_NO_SESSION, "session_expired"},
+        {LEASE_LOCKED, "locked"},
+        {LEASE_NOT_HELD, "not_held"},
+        {LEASE_OWNED, "conflict"},
+        {LEASE_CANCELLED, "cancelled"},
+        {LEASE_ACKNOWLEDGED, "unknown_outcome"},
+        {LEASE_RESULTS_FULL, "overloaded"},
+        {LEASE_OLD_EPOCH, "old_epoch"},
+        {LEASE_DENIED, "denied"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const struct service_reply reply = {.op = SERVICE_PUT,
@@ -146,6 +279,20 @@ static void says_which_node_is_missing(void **state)
     const struct service_reply reply = {
         .op = SERVICE_PUT, .outcome = SERVICE_REFUSED, .rc = LEASE_NO_PARENT};
     expect(*state, &reply, "the directory that should hold it does not exist");
+}
+
+static void says_what_a_word_stands_for(void **state)
+{
+    struct service_reply reply = {
+        .op = SERVICE_LOCK_ACQUIRE, .outcome = SERVICE_REFUSED, .rc = LEASE_OWNED};
+    expect(*state, &reply, "this session and handle hold or await the lock already");
+    refute(*state, &reply, "\"stat\"");
+    reply.rc = LEASE_ACKNOWLEDGED;
+    expect(*state, &reply, "the outcome of this request was acknowledged and forgotten");
+    reply.rc = LEASE_RESULTS_FULL;
+    expect(*state, &reply, "too many outcomes of the session are not acknowledged");
+    reply.rc = LEASE_LOCKED;
+    expect(*state, &reply, "\"message\":\"the lock is held\"");
 }
 
 static void conflict_shows_the_node(void **state)
@@ -232,6 +379,85 @@ static void results(void **state)
     expect(*state, &reply, "\"more\":true");
 }
 
+static void results_of_sessions(void **state)
+{
+    struct service_reply reply = {.op = SERVICE_SESSION_KEEPALIVE,
+                                  .outcome = SERVICE_DONE,
+                                  .slot = 5,
+                                  .position = 1,
+                                  .lease_ms = 12000};
+    expect(*state, &reply, "\"result\":{\"lease_ms\":12000,");
+    expect(*state, &reply, "\"index\":[5,1]");
+    static const enum service_op bare[] = {SERVICE_SESSION_CLOSE, SERVICE_LOCK_RELEASE,
+                                           SERVICE_LOCK_CANCEL};
+    for (size_t i = 0; i < sizeof bare / sizeof bare[0]; i++) {
+        reply.op = bare[i];
+        expect(*state, &reply, "\"result\":{\"epoch\":0,\"revision\":0,\"index\":[5,1]}}");
+    }
+}
+
+static void sequencers(void **state)
+{
+    static char longest[LEASE_PATH_MAX];
+    memset(longest, 'x', sizeof longest);
+    struct service_reply reply = {.op = SERVICE_LOCK_ACQUIRE,
+                                  .outcome = SERVICE_DONE,
+                                  .token = 17,
+                                  .path = bytes_of("d/l", 3),
+                                  .mode = LEASE_EXCLUSIVE};
+    expect(*state, &reply, "\"token\":17,\"sequencer\":\"/ls/a/d/l:exclusive:17\"");
+    reply.mode = LEASE_SHARED;
+    reply.path = bytes_of(NULL, 0);
+    expect(*state, &reply, "\"sequencer\":\"/ls/a:shared:17\"");
+    reply.mode = LEASE_EXCLUSIVE;
+    reply.path = bytes_of(longest, sizeof longest);
+    reply.token = LEASE_NUMBER_MAX - 1;
+    expect(*state, &reply, "xx:exclusive:9007199254740991\"");
+}
+
+static void lists_of_locks(void **state)
+{
+    const struct lease_claim claims[] = {
+        {.held = true,
+         .mode = LEASE_SHARED,
+         .session = 0xabc,
+         .handle = 2,
+         .token = 9,
+         .since_wall_ms = 1000,
+         .label = bytes_of("one", 3)},
+        {.mode = LEASE_EXCLUSIVE, .session = 0xdef, .since_wall_ms = 2000},
+    };
+    const struct service_lock locks[] = {
+        {.path = bytes_of("l", 1), .instance = 4, .claims = claims, .claims_count = 2},
+        {.path = bytes_of("d/m", 3),
+         .instance = 6,
+         .claims = claims + 1,
+         .claims_count = 1,
+         .more = true},
+    };
+    struct service_reply reply = {.op = SERVICE_LOCK_LIST,
+                                  .outcome = SERVICE_DONE,
+                                  .locks = locks,
+                                  .locks_count = 2,
+                                  .more = true,
+                                  .next_instance = 6};
+    expect(
+        *state, &reply,
+        "\"locks\":[{\"name\":\"/ls/a/l\",\"instance\":4,\"claims\":["
+        "{\"held\":true,\"mode\":\"shared\",\"session\":\"0000000000000abc\",\"label\":\"one\","
+        "\"handle\":2,\"token\":9,\"since_ms\":1000},"
+        "{\"held\":false,\"mode\":\"exclusive\",\"session\":\"0000000000000def\",\"label\":"
+        "\"\","
+        "\"handle\":0,\"since_ms\":2000}],\"more\":false},"
+        "{\"name\":\"/ls/a/d/m\",\"instance\":6,\"claims\":[{");
+    expect(*state, &reply, "\"since_ms\":2000}],\"more\":true}],\"more\":true,\"next\":6,");
+    /* Of one lock, its claims go on, and there is no lock behind it. */
+    reply.locks = locks + 1;
+    reply.locks_count = 1;
+    reply.next_instance = 0;
+    expect(*state, &reply, "\"since_ms\":2000}],\"more\":true}],\"more\":false,\"level\"");
+}
+
 static void status(void **state)
 {
     const struct paxos_members members = {.number = 1,
@@ -288,12 +514,19 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(requests),
+        cmocka_unit_test(requests_of_a_session),
+        cmocka_unit_test(session_secrets),
+        cmocka_unit_test(secrets_are_hashed_as_published),
         cmocka_unit_test(refusals),
         cmocka_unit_test(says_which_node_is_missing),
+        cmocka_unit_test(says_what_a_word_stands_for),
         cmocka_unit_test(conflict_shows_the_node),
         cmocka_unit_test(outcomes_without_a_state),
         cmocka_unit_test(names_the_master),
         cmocka_unit_test(results),
+        cmocka_unit_test(results_of_sessions),
+        cmocka_unit_test(sequencers),
+        cmocka_unit_test(lists_of_locks),
         cmocka_unit_test(status),
     };
     return cmocka_run_group_tests_name("gateway", tests, make_gateway, free_gateway);

@@ -20,10 +20,11 @@
 enum {
     CELL_MAX = 3,
     LOG_MAX = 1024,
-    ROWS_MAX = 512,
+    ROWS_MAX = 2048,
     BATCHES_MAX = 512,
     REPLIES_MAX = 4096,
     TAGS_MAX = 4096,
+    SESSIONS_MAX = 1024, /* Ids below this are watched. */
 };
 
 struct stored_row {
@@ -76,8 +77,9 @@ struct mail {
 
 struct answer {
     struct service_reply reply; /* Its pointers are not to be followed. */
-    char content[64];
+    char content[256];
     uint32_t from;
+    uint64_t at_ms;
 };
 
 struct cell {
@@ -90,6 +92,11 @@ struct cell {
     uint32_t answers_count;
     uint64_t digests[LOG_MAX];   /* Of the state after each slot, whoever applied it first. */
     uint64_t executed[TAGS_MAX]; /* The slot in which a put of "#tag" came into force. */
+    struct {
+        uint64_t session; /* Of the KeepAlive of this tag ... */
+        uint64_t ms;      /* ... and when it was sent. */
+    } asked[TAGS_MAX];
+    uint64_t promised_ms[SESSIONS_MAX]; /* Until then its client relies on a session. */
     size_t allocated;
     uint32_t commands_max;
     uint32_t reads_max;
@@ -127,6 +134,10 @@ static void test_observe(void *context, const struct paxos_entry *entry, bool in
     while (in_force && entry->value.kind == PAXOS_COMMANDS && !read_done(&r)) {
         struct lease_command command;
         assert_true(lease_command_decode(&r, &command));
+        if (command.type == LEASE_CMD_SESSION_EXPIRE && command.subject < SESSIONS_MAX &&
+            command.epoch == entry->value.epoch) {
+            assert_true(cell->now_ms >= cell->promised_ms[command.subject]);
+        }
         if (command.content.size > 1 && command.content.data[0] == '#') {
             const long tag = strtol((const char *)command.content.data + 1, NULL, 10);
             assert_true(tag > 0 && tag < TAGS_MAX);
@@ -398,12 +409,42 @@ static void post(struct cell *cell, uint32_t from, const struct paxos_message *m
     }
 }
 
+/* "name=holders+waiters", a lock behind the other. */
+static void print_locks(struct answer *answer)
+{
+    size_t used = 0;
+    for (uint32_t i = 0; i < answer->reply.locks_count; i++) {
+        const struct service_lock *lock = &answer->reply.locks[i];
+        uint32_t held = 0;
+        for (uint32_t j = 0; j < lock->claims_count; j++) {
+            held += lock->claims[j].held;
+        }
+        used += (size_t)snprintf(answer->content + used, sizeof answer->content - used,
+                                 "%s%.*s=%u+%u%s", i == 0 ? "" : " ", (int)lock->path.size,
+                                 (const char *)lock->path.data, held, lock->claims_count - held,
+                                 lock->more ? "..." : "");
+        assert_true(used < sizeof answer->content);
+    }
+}
+
+/* A client counts its lease from when it sent what was answered. */
+static void keep_promise(struct cell *cell, const struct service_reply *reply)
+{
+    if (reply->outcome == SERVICE_DONE && reply->op == SERVICE_SESSION_KEEPALIVE &&
+        reply->tag < TAGS_MAX && cell->asked[reply->tag].session < SESSIONS_MAX) {
+        uint64_t *promised_ms = &cell->promised_ms[cell->asked[reply->tag].session];
+        const uint64_t until_ms = cell->asked[reply->tag].ms + reply->lease_ms;
+        *promised_ms = until_ms > *promised_ms ? until_ms : *promised_ms;
+    }
+}
+
 static void keep_answers(struct cell *cell, uint32_t from, const struct service_output *output)
 {
     for (uint32_t i = 0; i < output->replies_count; i++) {
         assert_true(cell->answers_count < REPLIES_MAX);
         struct answer *answer = &cell->answers[cell->answers_count++];
-        *answer = (struct answer){.reply = output->replies[i], .from = from};
+        *answer =
+            (struct answer){.reply = output->replies[i], .from = from, .at_ms = cell->now_ms};
         const struct bytes content = answer->reply.content;
         if (content.size > 0 && content.size < sizeof answer->content) {
             memcpy(answer->content, content.data, content.size);
@@ -412,6 +453,13 @@ static void keep_answers(struct cell *cell, uint32_t from, const struct service_
             const struct bytes name = answer->reply.children[0].name;
             memcpy(answer->content, name.data, name.size);
         }
+        if (answer->reply.path.size > 0) {
+            snprintf(answer->content, sizeof answer->content, "%.*s:%s",
+                     (int)answer->reply.path.size, (const char *)answer->reply.path.data,
+                     answer->reply.mode == LEASE_SHARED ? "shared" : "exclusive");
+        }
+        print_locks(answer);
+        keep_promise(cell, &answer->reply);
         if (answer->reply.op == SERVICE_STATUS) {
             assert_non_null(answer->reply.status);
             snprintf(answer->content, sizeof answer->content, "survives %u",
@@ -552,8 +600,8 @@ static uint32_t await_master(struct cell *cell)
 
 /* ----------------------------------------------------------------- requests */
 
-static void ask(struct cell *cell, uint32_t index, enum service_op op, uint64_t client,
-                uint64_t tag, const char *name, const char *content)
+static inline void ask(struct cell *cell, uint32_t index, enum service_op op, uint64_t client,
+                       uint64_t tag, const char *name, const char *content)
 {
     const struct service_request request = {
         .client = client,

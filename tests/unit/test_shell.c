@@ -92,10 +92,13 @@ static void tags_come_back(void **state)
     for (uint32_t i = 0; i < 1000; i++) {
         char id[16];
         snprintf(id, sizeof id, "%u", i);
-        tag[i] = tags_take(tags, i % 2 == 0 ? &one : &two, 7 + i % 2, text_of(id));
+        tag[i] = tags_take(tags, i % 2 == 0 ? &one : &two, 7 + i % 2, text_of(id),
+                           /* patient= */ i % 4 == 0);
         assert_int_not_equal(tag[i], 0);
     }
     assert_int_equal(one.count, 500);
+    assert_int_equal(one.patient, 250);
+    assert_int_equal(two.patient, 0);
     struct wire_text id;
     assert_true(tags_find(tags, tag[998], 7, &id));
     assert_int_equal(id.size, 3);
@@ -108,14 +111,16 @@ static void tags_come_back(void **state)
     tags_release(tags, &one, tag[500]);
     tags_release(tags, &one, tag[0]);
     assert_int_equal(one.count, 497);
+    assert_int_equal(one.patient, 248);
     assert_false(tags_find(tags, tag[500], 7, &id));
     tags_release_all(tags, &one);
     assert_int_equal(one.count, 0);
+    assert_int_equal(one.patient, 0);
     assert_true(tags_find(tags, tag[1], 8, &id));
 
     /* What was released is used again before the pool grows. */
     for (uint32_t i = 0; i < 500; i++) {
-        assert_true(tags_take(tags, &one, 9, text_of("1")) <= tag[999]);
+        assert_true(tags_take(tags, &one, 9, text_of("1"), /* patient= */ false) <= tag[999]);
     }
     assert_int_equal(two.count, 500);
     tags_release_all(tags, &two);

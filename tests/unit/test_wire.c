@@ -3,7 +3,6 @@
  * test_wire.c -- the client protocol: which lines are requests, and how the
  * others are refused.
  */
-#include "paxos/base/rng.h"
 #include "tests/unit/wire_help.h"
 
 #include <stdlib.h>
@@ -301,6 +300,10 @@ static const char *const valid[] = {
     REQUEST("\"seven\"", "node.list",
             "{\"name\":\"/ls/local\",\"after\":\"m\\n\",\"limit\":10}"),
     REQUEST("2", "node.create", "{\"name\":\"/ls/local/d\",\"kind\":\"directory\"}"),
+    REQUEST("3", "lock.acquire",
+            "{\"name\":\"/ls/local/l\",\"session\":\"0123456789abcdef-"
+            "00112233445566778899aabbccddeeff\",\"request\":7,\"ack\":[3,[5,5]],"
+            "\"wait_ms\":0,\"create\":true}"),
 };
 enum { VALID = sizeof valid / sizeof valid[0] };
 
@@ -321,29 +324,6 @@ static void test_truncated_at_every_octet(void **state)
         }
     }
     wire_memory_free(&memory);
-}
-
-static void mutate(struct rng *rng, char *line, size_t *size)
-{
-    static const char spice[] = "{}[]\":,\\0123456789eE+-.ntu \t\r\x00\x7f\x80\xc0\xe0\xff";
-    for (uint64_t left = rng_between(rng, 1, 4); left > 0 && *size > 0; left--) {
-        const size_t at = (size_t)rng_below(rng, *size);
-        const char c = rng_below(rng, 2) == 0 ? spice[rng_below(rng, sizeof spice)]
-                                              : (char)rng_below(rng, 256);
-        switch (rng_below(rng, 3)) {
-        case 0:
-            line[at] = c;
-            break;
-        case 1:
-            memmove(line + at + 1, line + at, *size - at);
-            line[at] = c;
-            *size += 1;
-            break;
-        default:
-            memmove(line + at, line + at + 1, *size - at - 1);
-            *size -= 1;
-        }
-    }
 }
 
 static void test_mutations(void **state)

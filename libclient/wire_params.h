@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * wire_params.h -- a request while it is being parsed.  Private to
+ * wire_request.c, which reads the envelope, and wire_params.c.
+ */
+#ifndef LIBCLIENT_WIRE_PARAMS_H
+#define LIBCLIENT_WIRE_PARAMS_H
+
+#include "libclient/wire_json.h"
+
+struct wire_parse {
+    struct wire_memory *memory;
+    struct wire_request request;
+    struct wire_refusal refusal;
+};
+
+/* False, so that a reader can `return wire_refuse(...)`. */
+__attribute__((format(printf, 3, 4))) bool
+wire_refuse(struct wire_parse *p, enum wire_error error, const char *format, ...);
+
+/* For "%.*s": the part of a client's word that a refusal repeats. */
+int wire_shown(const char *word);
+
+/* Reads the parameters of p->request.method; `params` may be NULL.  False: one
+ * of them is refused. */
+bool wire_take_params(struct wire_parse *p, json_t *params);
+
+#endif
