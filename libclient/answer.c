@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * answer.c -- see answer.h.
+ */
+#include "libclient/answer.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+static_assert(offsetof(struct answer, public) == 0, "lockd_answer_free() frees the block");
+
+struct answer *answer_new(lockd_done *done, void *context)
+{
+    struct answer *a = calloc(1, sizeof *a);
+    if (a != NULL) {
+        a->done = done;
+        a->context = context;
+        a->public.detail = a->detail;
+        list_init(&a->event.at);
+    }
+    return a;
+}
+
+void answer_free(struct answer *a)
+{
+    if (a != NULL) {
+        list_remove(&a->event.at);
+        free(a);
+    }
+}
+
+void lockd_answer_free(struct lockd_answer *answer)
+{
+    free(answer); /* What it points at is part of the same block. */
+}
+
+void answer_detail(struct answer *a, struct wire_text text)
+{
+    const size_t size = text.size < sizeof a->detail ? text.size : sizeof a->detail - 1;
+    if (size > 0) {
+        memcpy(a->detail, text.data, size);
+    }
+    a->detail[size] = 0;
+}
+
+/* -------------------------------------------------------------------- fill */
+
+/* Cuts pieces off the block's end.  Structs come before octets, so they are
+ * aligned as the block is. */
+struct carver {
+    char *at;
+};
+
+static void *carve(struct carver *c, size_t size)
+{
+    char *at = c->at;
+    c->at += size;
+    return at;
+}
+
+static const char *carve_text(struct carver *c, struct wire_text text)
+{
+    char *copy = carve(c, text.size + 1);
+    if (text.size > 0) {
+        memcpy(copy, text.data, text.size);
+    }
+    copy[text.size] = 0;
+    return copy;
+}
+
+static size_t room(const struct wire_reply *r)
+{
+    size_t size = r->has_content ? r->content.size + 1 : 0;
+    for (uint32_t i = 0; i < r->children_count; i++) {
+        size += sizeof(struct lockd_entry) + r->children[i].name.size + 1;
+    }
+    for (uint32_t i = 0; i < r->locks_count; i++) {
+        const struct wire_lock *lock = &r->locks[i];
+        size += sizeof(struct lockd_claims) + lock->name.size + 1;
+        for (uint32_t j = 0; j < lock->claims_count; j++) {
+            size += sizeof(struct lockd_claim) + lock->claims[j].label.size + 1 +
+                    WIRE_SESSION_ID + 1;
+        }
+    }
+    return size;
+}
+
+static struct lockd_stat stat_of(const struct wire_stat *s)
+{
+    return (struct lockd_stat){
+        .kind = s->kind == WIRE_DIRECTORY ? LOCKD_DIRECTORY : LOCKD_FILE,
+        .instance = s->instance,
+        .generation = s->generation,
+        .lock_generation = s->lock_generation,
+        .acl_generation = s->acl_generation,
+        .checksum = s->checksum,
+        .revision = s->revision,
+        .modified_ms = s->modified_ms,
+        .size = s->size,
+        .children = s->children,
+    };
+}
+
+static void fill_entries(struct answer *a, struct carver *c, const struct wire_reply *r)
+{
+    struct lockd_entry *entries = carve(c, r->children_count * sizeof *entries);
+    for (uint32_t i = 0; i < r->children_count; i++) {
+        entries[i] = (struct lockd_entry){.name = carve_text(c, r->children[i].name),
+                                          .stat = stat_of(&r->children[i].stat)};
+    }
+    a->public.entries = entries;
+    a->public.entries_count = r->children_count;
+}
+
+static const char *carve_hex(struct carver *c, uint64_t number)
+{
+    char *text = carve(c, WIRE_SESSION_ID + 1);
+    for (int i = WIRE_SESSION_ID - 1; i >= 0; i--, number >>= 4) {
+        text[i] = "0123456789abcdef"[number & 15];
+    }
+    text[WIRE_SESSION_ID] = 0;
+    return text;
+}
+
+static void fill_claims(struct carver *c, const struct wire_lock *lock,
+                        struct lockd_claim *claims)
+{
+    for (uint32_t i = 0; i < lock->claims_count; i++) {
+        const struct wire_claim *claim = &lock->claims[i];
+        claims[i] = (struct lockd_claim){
+            .held = claim->held,
+            .mode = claim->mode == WIRE_SHARED ? LOCKD_SHARED : LOCKD_EXCLUSIVE,
+            .session = carve_hex(c, claim->session),
+            .label = carve_text(c, claim->label),
+            .token = claim->token,
+            .since_ms = claim->since_ms,
+        };
+    }
+}
+
+static void fill_locks(struct answer *a, struct carver *c, const struct wire_reply *r)
+{
+    size_t claims_count = 0;
+    for (uint32_t i = 0; i < r->locks_count; i++) {
+        claims_count += r->locks[i].claims_count;
+    }
+    struct lockd_claims *locks = carve(c, r->locks_count * sizeof *locks);
+    struct lockd_claim *claims = carve(c, claims_count * sizeof *claims);
+    for (uint32_t i = 0; i < r->locks_count; i++) {
+        const struct wire_lock *lock = &r->locks[i];
+        fill_claims(c, lock, claims);
+        locks[i] = (struct lockd_claims){.name = carve_text(c, lock->name),
+                                         .claims = claims,
+                                         .count = lock->claims_count,
+                                         .more = lock->more};
+        claims += lock->claims_count;
+    }
+    a->public.locks = locks;
+    a->public.locks_count = r->locks_count;
+    a->public.next = r->next_instance;
+}
+
+static struct answer *grow(struct answer *a, size_t size)
+{
+    assert(!list_linked(&a->event.at));
+    struct answer *grown = realloc(a, sizeof *a + size);
+    if (grown != NULL) {
+        grown->public.detail = grown->detail;
+        list_init(&grown->event.at);
+    }
+    return grown;
+}
+
+struct answer *answer_fill(struct answer *a, enum lockd_rc rc, const struct wire_reply *reply)
+{
+    a->public.rc = rc;
+    a->public.epoch = reply->epoch;
+    a->public.revision = reply->revision;
+    a->public.slot = reply->slot;
+    a->public.position = reply->position;
+    a->public.has_stat = reply->has_stat;
+    a->public.created = reply->created;
+    a->public.more = reply->more;
+    answer_detail(a, reply->message);
+    if (reply->has_stat) {
+        a->public.stat = stat_of(&reply->stat);
+    }
+    const size_t size = room(reply);
+    if (size == 0) {
+        return a;
+    }
+    struct answer *grown = grow(a, size);
+    if (grown == NULL) {
+        a->public.rc = LOCKD_E_NO_MEMORY;
+        return a;
+    }
+    struct carver c = {.at = grown->data};
+    fill_entries(grown, &c, reply);
+    fill_locks(grown, &c, reply);
+    if (reply->has_content) {
+        grown->public.content = carve_text(&c, reply->content);
+        grown->public.content_size = reply->content.size;
+    }
+    assert(c.at == grown->data + size);
+    return grown;
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * client.h -- a client: an engine, what drives it, and who may touch them when.
+ *
+ * The mutex guards everything.  It is never held while a callback runs: events
+ * are taken one at a time, and their callbacks called in between.  The thread
+ * that does so is *the client's thread*: our own, or whoever calls
+ * lockd_process().
+ */
+#ifndef LIBCLIENT_CLIENT_H
+#define LIBCLIENT_CLIENT_H
+
+#include <pthread.h>
+
+#include "libclient/driver.h"
+#include "libclient/engine.h"
+
+struct lockd_client {
+    pthread_mutex_t mutex;
+    pthread_cond_t changed; /* `calling` or `waiters` has fallen. */
+    struct engine *engine;
+    struct driver driver;
+    pthread_t thread;
+    bool threaded;
+    bool processing;   /* In lockd_process(), or in a turn of our thread. */
+    bool calling;      /* A callback runs. */
+    bool freeing;      /* lockd_client_free() was called, ... */
+    bool freed_inside; /* ... within a callback. */
+    uint32_t waiters;  /* Synchronous calls under way. */
+};
+
+/* Locks the client for a call of the engine; the matching leave makes true what
+ * the call wished for. */
+void client_enter(struct lockd_client *client);
+void client_leave(struct lockd_client *client);
+
+/* Is the caller the client's thread, within a callback or its turn? */
+bool client_is_inside(const struct lockd_client *client);
+
+/* Until no callback runs, unless it is the caller's own.  Entered. */
+void client_await_quiet(struct lockd_client *client);
+
+/* A synchronous call, on the stack of its caller:
+ *
+ *     struct waiter w;
+ *     enum lockd_rc rc = waiter_begin(&w, client);      enters
+ *     if (rc == LOCKD_OK) {
+ *         rc = engine_...(..., waiter_done, &w);
+ *         rc = waiter_end(&w, rc, ret_answer);          waits and leaves
+ *     }
+ */
+struct waiter {
+    struct lockd_client *client;
+    pthread_cond_t answered;
+    struct lockd_answer *answer;
+};
+
+enum lockd_rc waiter_begin(struct waiter *w, struct lockd_client *client);
+enum lockd_rc waiter_end(struct waiter *w, enum lockd_rc rc, struct lockd_answer **ret_answer);
+
+/* Waits for the answer, entered; for who has more to do before leaving. */
+struct lockd_answer *waiter_wait(struct waiter *w);
+void waiter_leave(struct waiter *w);
+
+/* Only its address means something: the answer passes to the waiter. */
+void waiter_done(void *context, const struct lockd_answer *answer);
+
+#endif

@@ -1,0 +1,507 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * client_calls.c -- the functions of lockd.h that ask something of the cell: thin
+ * covers of the engine's, each in two forms.
+ */
+#include "libclient/client.h"
+
+#include <string.h>
+
+static struct lockd_client *client_of_session(const struct lockd_session *session)
+{
+    return engine_owner(engine_of_session(session));
+}
+
+static struct lockd_client *client_of_lock(const struct lockd_lock *lock)
+{
+    return engine_owner(engine_of_lock(lock));
+}
+
+/* For accessors: nothing is wished for. */
+static void unlock(struct lockd_client *client)
+{
+    pthread_mutex_unlock(&client->mutex);
+}
+
+/* For how long from now; 0: not any more. */
+static uint64_t left_ms(uint64_t until_ms)
+{
+    const uint64_t now_ms = driver_now_ms();
+    return until_ms > now_ms ? until_ms - now_ms : 0;
+}
+
+/* ---------------------------------------------------------------- sessions */
+
+/* Options of an older caller are shorter. */
+static bool session_options(const struct lockd_session_options *given,
+                            struct lockd_session_options *ret_options)
+{
+    *ret_options = (struct lockd_session_options){.size = sizeof *ret_options};
+    if (given != NULL) {
+        const size_t size = given->size < sizeof *given ? given->size : sizeof *given;
+        memcpy(ret_options, given, size);
+        return given->size >= sizeof given->size;
+    }
+    return true;
+}
+
+enum lockd_rc lockd_session_open_async(struct lockd_client *client,
+                                       const struct lockd_session_options *options,
+                                       int timeout_ms, lockd_done *done, void *context,
+                                       struct lockd_session **ret_session)
+{
+    struct lockd_session_options o;
+    if (!session_options(options, &o)) {
+        return LOCKD_E_INVALID;
+    }
+    client_enter(client);
+    const enum lockd_rc rc = engine_session_open(client->engine, driver_now_ms(), &o,
+                                                 timeout_ms, done, context, ret_session);
+    client_leave(client);
+    return rc;
+}
+
+enum lockd_rc lockd_session_open(struct lockd_client *client,
+                                 const struct lockd_session_options *options, int timeout_ms,
+                                 struct lockd_session **ret_session)
+{
+    struct lockd_session_options o;
+    struct lockd_session *session = NULL;
+    struct waiter w;
+    if (ret_session == NULL || !session_options(options, &o)) {
+        return LOCKD_E_INVALID;
+    }
+    enum lockd_rc rc = waiter_begin(&w, client);
+    if (rc != LOCKD_OK) {
+        return rc;
+    }
+    rc = engine_session_open(client->engine, driver_now_ms(), &o, timeout_ms, waiter_done, &w,
+                             &session);
+    if (rc == LOCKD_OK) {
+        struct lockd_answer *answer = waiter_wait(&w);
+        rc = answer->rc;
+        lockd_answer_free(answer);
+        if (rc == LOCKD_OK) {
+            *ret_session = session;
+        } else if (!client->freeing) {
+            client_await_quiet(client);
+            engine_session_free(session, driver_now_ms());
+        }
+    }
+    waiter_leave(&w);
+    return rc;
+}
+
+enum lockd_rc lockd_session_close_async(struct lockd_session *session, int timeout_ms,
+                                        lockd_done *done, void *context)
+{
+    struct lockd_client *client = client_of_session(session);
+    client_enter(client);
+    const enum lockd_rc rc =
+        engine_session_close(session, driver_now_ms(), timeout_ms, done, context);
+    client_leave(client);
+    return rc;
+}
+
+enum lockd_rc lockd_session_close(struct lockd_session *session, int timeout_ms)
+{
+    struct waiter w;
+    enum lockd_rc rc = waiter_begin(&w, client_of_session(session));
+    if (rc == LOCKD_OK) {
+        rc = engine_session_close(session, driver_now_ms(), timeout_ms, waiter_done, &w);
+        rc = waiter_end(&w, rc, NULL);
+    }
+    return rc;
+}
+
+void lockd_session_free(struct lockd_session *session)
+{
+    if (session != NULL) {
+        struct lockd_client *client = client_of_session(session);
+        client_enter(client);
+        client_await_quiet(client);
+        engine_session_free(session, driver_now_ms());
+        client_leave(client);
+    }
+}
+
+enum lockd_state lockd_session_state(const struct lockd_session *session)
+{
+    struct lockd_client *client = client_of_session(session);
+    client_enter(client);
+    const enum lockd_state state = engine_session_state(session);
+    unlock(client);
+    return state;
+}
+
+uint64_t lockd_session_valid_for_ms(const struct lockd_session *session)
+{
+    struct lockd_client *client = client_of_session(session);
+    client_enter(client);
+    const uint64_t left = left_ms(engine_session_valid_until_ms(session));
+    unlock(client);
+    return left;
+}
+
+const char *lockd_session_id(const struct lockd_session *session)
+{
+    struct lockd_client *client = client_of_session(session);
+    client_enter(client);
+    const char *id = engine_session_id(session);
+    unlock(client);
+    return id;
+}
+
+/* ------------------------------------------------------------------- locks */
+
+static bool lock_options(const struct lockd_lock_options *given,
+                         struct lockd_lock_options *ret_options)
+{
+    *ret_options = (struct lockd_lock_options){.size = sizeof *ret_options};
+    if (given != NULL) {
+        const size_t size = given->size < sizeof *given ? given->size : sizeof *given;
+        memcpy(ret_options, given, size);
+        return given->size >= sizeof given->size;
+    }
+    return true;
+}
+
+enum lockd_rc lockd_acquire_async(struct lockd_session *session, const char *name,
+                                  const struct lockd_lock_options *options, int timeout_ms,
+                                  lockd_done *done, void *context, struct lockd_lock **ret_lock)
+{
+    struct lockd_lock_options o;
+    if (!lock_options(options, &o)) {
+        return LOCKD_E_INVALID;
+    }
+    struct lockd_client *client = client_of_session(session);
+    client_enter(client);
+    const enum lockd_rc rc =
+        engine_acquire(session, driver_now_ms(), name, &o, timeout_ms, done, context, ret_lock);
+    client_leave(client);
+    return rc;
+}
+
+enum lockd_rc lockd_acquire(struct lockd_session *session, const char *name,
+                            const struct lockd_lock_options *options, int timeout_ms,
+                            struct lockd_lock **ret_lock)
+{
+    struct lockd_lock_options o;
+    struct waiter w;
+    if (ret_lock == NULL || !lock_options(options, &o)) {
+        return LOCKD_E_INVALID;
+    }
+    enum lockd_rc rc = waiter_begin(&w, client_of_session(session));
+    if (rc != LOCKD_OK) {
+        return rc;
+    }
+    struct lockd_answer *answer = NULL;
+    rc = engine_acquire(session, driver_now_ms(), name, &o, timeout_ms, waiter_done, &w, NULL);
+    rc = waiter_end(&w, rc, &answer);
+    if (rc == LOCKD_OK) {
+        *ret_lock = answer->lock;
+    }
+    lockd_answer_free(answer);
+    return rc;
+}
+
+enum lockd_rc lockd_acquire_cancel(struct lockd_lock *lock)
+{
+    struct lockd_client *client = client_of_lock(lock);
+    client_enter(client);
+    const enum lockd_rc rc = engine_acquire_cancel(lock, driver_now_ms());
+    client_leave(client);
+    return rc;
+}
+
+enum lockd_rc lockd_release_async(struct lockd_lock *lock, int timeout_ms, lockd_done *done,
+                                  void *context)
+{
+    struct lockd_client *client = client_of_lock(lock);
+    client_enter(client);
+    const enum lockd_rc rc = engine_release(lock, driver_now_ms(), timeout_ms, done, context);
+    client_leave(client);
+    return rc;
+}
+
+enum lockd_rc lockd_release(struct lockd_lock *lock, int timeout_ms)
+{
+    struct waiter w;
+    enum lockd_rc rc = waiter_begin(&w, client_of_lock(lock));
+    if (rc == LOCKD_OK) {
+        rc = engine_release(lock, driver_now_ms(), timeout_ms, waiter_done, &w);
+        rc = waiter_end(&w, rc, NULL);
+    }
+    return rc;
+}
+
+void lockd_lock_free(struct lockd_lock *lock)
+{
+    if (lock != NULL) {
+        struct lockd_client *client = client_of_lock(lock);
+        client_enter(client);
+        engine_lock_free(lock, driver_now_ms());
+        client_leave(client);
+    }
+}
+
+const char *lockd_lock_name(const struct lockd_lock *lock)
+{
+    return engine_lock_name(lock); /* Never changes. */
+}
+
+bool lockd_lock_held(const struct lockd_lock *lock)
+{
+    struct lockd_client *client = client_of_lock(lock);
+    client_enter(client);
+    const bool held = engine_lock_held(lock);
+    unlock(client);
+    return held;
+}
+
+uint64_t lockd_lock_token(const struct lockd_lock *lock)
+{
+    struct lockd_client *client = client_of_lock(lock);
+    client_enter(client);
+    const uint64_t token = engine_lock_token(lock);
+    unlock(client);
+    return token;
+}
+
+const char *lockd_lock_sequencer(const struct lockd_lock *lock)
+{
+    struct lockd_client *client = client_of_lock(lock);
+    client_enter(client);
+    const char *sequencer = engine_lock_sequencer(lock);
+    unlock(client);
+    return sequencer;
+}
+
+uint64_t lockd_lock_valid_for_ms(const struct lockd_lock *lock)
+{
+    struct lockd_client *client = client_of_lock(lock);
+    client_enter(client);
+    const uint64_t left = left_ms(engine_lock_valid_until_ms(lock));
+    unlock(client);
+    return left;
+}
+
+struct lockd_lock *lockd_lock_next(const struct lockd_session *session,
+                                   const struct lockd_lock *lock)
+{
+    struct lockd_client *client = client_of_session(session);
+    client_enter(client);
+    struct lockd_lock *next = engine_lock_next(session, lock);
+    unlock(client);
+    return next;
+}
+
+void lockd_client_trouble(const struct lockd_client *client, char *text, size_t size)
+{
+    struct lockd_client *own = engine_owner(client->engine);
+    client_enter(own);
+    const char *trouble = engine_trouble(own->engine);
+    const size_t length = strlen(trouble);
+    if (size > 0) {
+        const size_t kept = length < size ? length : size - 1;
+        memcpy(text, trouble, kept);
+        text[kept] = 0;
+    }
+    unlock(own);
+}
+
+/* ------------------------------------------------------------------- files */
+
+static struct wire_text text_of(const char *text)
+{
+    return (struct wire_text){.data = text, .size = text == NULL ? 0 : strlen(text)};
+}
+
+static struct wire_request request_of(enum wire_method method, const char *name)
+{
+    return (struct wire_request){.method = method,
+                                 .name = text_of(name),
+                                 .if_generation = WIRE_ANY,
+                                 .if_instance = WIRE_ANY};
+}
+
+static enum lockd_rc begin(struct lockd_client *client, struct lockd_session *session,
+                           const struct wire_request *request, int timeout_ms, lockd_done *done,
+                           void *context)
+{
+    if (session != NULL && client_of_session(session) != client) {
+        return LOCKD_E_INVALID;
+    }
+    client_enter(client);
+    const enum lockd_rc rc = engine_call(client->engine, driver_now_ms(), session, request,
+                                         timeout_ms, done, context);
+    client_leave(client);
+    return rc;
+}
+
+static enum lockd_rc complete(struct lockd_client *client, struct lockd_session *session,
+                              const struct wire_request *request, int timeout_ms,
+                              struct lockd_answer **ret_answer)
+{
+    struct waiter w;
+    if (session != NULL && client_of_session(session) != client) {
+        return LOCKD_E_INVALID;
+    }
+    enum lockd_rc rc = waiter_begin(&w, client);
+    if (rc == LOCKD_OK) {
+        rc = engine_call(client->engine, driver_now_ms(), session, request, timeout_ms,
+                         waiter_done, &w);
+        rc = waiter_end(&w, rc, ret_answer);
+    }
+    return rc;
+}
+
+enum lockd_rc lockd_get_async(struct lockd_client *client, const char *name, int timeout_ms,
+                              lockd_done *done, void *context)
+{
+    const struct wire_request r = request_of(WIRE_NODE_GET, name);
+    return begin(client, NULL, &r, timeout_ms, done, context);
+}
+
+enum lockd_rc lockd_get(struct lockd_client *client, const char *name, int timeout_ms,
+                        struct lockd_answer **ret_answer)
+{
+    const struct wire_request r = request_of(WIRE_NODE_GET, name);
+    return complete(client, NULL, &r, timeout_ms, ret_answer);
+}
+
+enum lockd_rc lockd_stat_node_async(struct lockd_client *client, const char *name,
+                                    int timeout_ms, lockd_done *done, void *context)
+{
+    const struct wire_request r = request_of(WIRE_NODE_STAT, name);
+    return begin(client, NULL, &r, timeout_ms, done, context);
+}
+
+enum lockd_rc lockd_stat_node(struct lockd_client *client, const char *name, int timeout_ms,
+                              struct lockd_answer **ret_answer)
+{
+    const struct wire_request r = request_of(WIRE_NODE_STAT, name);
+    return complete(client, NULL, &r, timeout_ms, ret_answer);
+}
+
+static struct wire_request list_request(const char *name, const char *after, uint32_t limit)
+{
+    struct wire_request r = request_of(WIRE_NODE_LIST, name);
+    r.after = text_of(after);
+    r.limit = limit;
+    return r;
+}
+
+enum lockd_rc lockd_list_async(struct lockd_client *client, const char *name, const char *after,
+                               uint32_t limit, int timeout_ms, lockd_done *done, void *context)
+{
+    const struct wire_request r = list_request(name, after, limit);
+    return begin(client, NULL, &r, timeout_ms, done, context);
+}
+
+enum lockd_rc lockd_list(struct lockd_client *client, const char *name, const char *after,
+                         uint32_t limit, int timeout_ms, struct lockd_answer **ret_answer)
+{
+    const struct wire_request r = list_request(name, after, limit);
+    return complete(client, NULL, &r, timeout_ms, ret_answer);
+}
+
+static struct wire_request put_request(const char *name, const void *content, size_t size,
+                                       uint64_t if_generation)
+{
+    struct wire_request r = request_of(WIRE_NODE_PUT, name);
+    r.has_content = true;
+    r.content = (struct wire_text){.data = content, .size = size};
+    r.if_generation = if_generation;
+    return r;
+}
+
+enum lockd_rc lockd_put_async(struct lockd_client *client, struct lockd_session *session,
+                              const char *name, const void *content, size_t size,
+                              uint64_t if_generation, int timeout_ms, lockd_done *done,
+                              void *context)
+{
+    const struct wire_request r = put_request(name, content, size, if_generation);
+    return begin(client, session, &r, timeout_ms, done, context);
+}
+
+enum lockd_rc lockd_put(struct lockd_client *client, struct lockd_session *session,
+                        const char *name, const void *content, size_t size,
+                        uint64_t if_generation, int timeout_ms,
+                        struct lockd_answer **ret_answer)
+{
+    const struct wire_request r = put_request(name, content, size, if_generation);
+    return complete(client, session, &r, timeout_ms, ret_answer);
+}
+
+static struct wire_request create_request(const char *name, enum lockd_kind kind)
+{
+    struct wire_request r = request_of(WIRE_NODE_CREATE, name);
+    r.kind = kind == LOCKD_DIRECTORY ? WIRE_DIRECTORY : WIRE_FILE;
+    return r;
+}
+
+enum lockd_rc lockd_create_async(struct lockd_client *client, struct lockd_session *session,
+                                 const char *name, enum lockd_kind kind, int timeout_ms,
+                                 lockd_done *done, void *context)
+{
+    const struct wire_request r = create_request(name, kind);
+    return begin(client, session, &r, timeout_ms, done, context);
+}
+
+enum lockd_rc lockd_create(struct lockd_client *client, struct lockd_session *session,
+                           const char *name, enum lockd_kind kind, int timeout_ms,
+                           struct lockd_answer **ret_answer)
+{
+    const struct wire_request r = create_request(name, kind);
+    return complete(client, session, &r, timeout_ms, ret_answer);
+}
+
+static struct wire_request delete_request(const char *name, uint64_t if_generation)
+{
+    struct wire_request r = request_of(WIRE_NODE_DELETE, name);
+    r.if_generation = if_generation;
+    return r;
+}
+
+enum lockd_rc lockd_delete_async(struct lockd_client *client, struct lockd_session *session,
+                                 const char *name, uint64_t if_generation, int timeout_ms,
+                                 lockd_done *done, void *context)
+{
+    const struct wire_request r = delete_request(name, if_generation);
+    return begin(client, session, &r, timeout_ms, done, context);
+}
+
+enum lockd_rc lockd_delete(struct lockd_client *client, struct lockd_session *session,
+                           const char *name, uint64_t if_generation, int timeout_ms,
+                           struct lockd_answer **ret_answer)
+{
+    const struct wire_request r = delete_request(name, if_generation);
+    return complete(client, session, &r, timeout_ms, ret_answer);
+}
+
+/* The next page begins behind an instance, or behind so many claims. */
+static struct wire_request locks_request(const char *name, uint64_t next)
+{
+    struct wire_request r = request_of(WIRE_LOCK_LIST, name);
+    if (name == NULL) {
+        r.after_instance = next;
+    } else {
+        r.skip = next < UINT32_MAX ? (uint32_t)next : UINT32_MAX;
+    }
+    return r;
+}
+
+enum lockd_rc lockd_locks_async(struct lockd_client *client, const char *name, uint64_t next,
+                                int timeout_ms, lockd_done *done, void *context)
+{
+    const struct wire_request r = locks_request(name, next);
+    return begin(client, NULL, &r, timeout_ms, done, context);
+}
+
+enum lockd_rc lockd_locks(struct lockd_client *client, const char *name, uint64_t next,
+                          int timeout_ms, struct lockd_answer **ret_answer)
+{
+    const struct wire_request r = locks_request(name, next);
+    return complete(client, NULL, &r, timeout_ms, ret_answer);
+}

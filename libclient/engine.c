@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * engine.c -- the life of an engine: its doors, its clock, its events.
+ */
+#include "libclient/engine_internal.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    NAME_MAX_OCTETS = 4096,
+    CONTENT_MAX_OCTETS = 256 * 1024, /* So a line holds it in any of its two forms. */
+    OUTPUT_KEPT = 64 * 1024,         /* Octets sent that may stay in front of others. */
+};
+
+/* ---------------------------------------------------------------------- life */
+
+static void init(struct engine *e, const struct engine_config *config)
+{
+    e->config = *config;
+    e->config.endpoints = NULL;
+    e->config.label = NULL;
+    lane_init(&e->urgent, NULL);
+    lane_init(&e->common, NULL);
+    list_init(&e->runnable);
+    list_init(&e->sessions);
+    list_init(&e->events);
+}
+
+/* What a person may read, cut so that no character is torn. */
+static char *copy_label(const char *label)
+{
+    size_t size = label == NULL ? 0 : strlen(label);
+    if (size > WIRE_LABEL_MAX) {
+        size = WIRE_LABEL_MAX;
+        while (size > 0 && ((unsigned char)label[size] & 0xc0) == 0x80) {
+            size--;
+        }
+    }
+    if (!wire_is_text((struct wire_text){.data = label, .size = size})) {
+        size = 0;
+    }
+    char *copy = malloc(size + 1);
+    if (copy != NULL) {
+        if (size > 0) {
+            memcpy(copy, label, size);
+        }
+        copy[size] = 0;
+    }
+    return copy;
+}
+
+enum lockd_rc engine_new(const struct engine_config *config, struct engine **ret_engine)
+{
+    if (config->endpoints == NULL || config->drift_ppm >= 500000 || config->connect_ms == 0) {
+        return LOCKD_E_INVALID;
+    }
+    struct engine *e = calloc(1, sizeof *e);
+    if (e == NULL) {
+        return LOCKD_E_NO_MEMORY;
+    }
+    init(e, config);
+    if (!locate_init(&e->locate, config->endpoints, config->seed)) {
+        engine_free(e);
+        return LOCKD_E_INVALID;
+    }
+    e->label = copy_label(config->label);
+    if (e->label == NULL || !link_init(e)) {
+        engine_free(e);
+        return LOCKD_E_NO_MEMORY;
+    }
+    *ret_engine = e;
+    return LOCKD_OK;
+}
+
+void engine_close(struct engine *e, uint64_t now_ms)
+{
+    if (e->closed) {
+        return;
+    }
+    e->closed = true;
+    for (struct list *at = e->sessions.next; at != &e->sessions; at = at->next) {
+        session_end(LIST_OF(at, struct lockd_session, at), now_ms, LOCKD_CLOSED);
+    }
+    struct list *const all[] = {&e->common.unsent, &e->common.sent, &e->common.paused};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        while (!list_empty(all[i])) {
+            struct call *c = LIST_OF(all[i]->next, struct call, at);
+            call_end(c, now_ms, call_given_up(c, LOCKD_E_CLOSED));
+        }
+    }
+    link_stop(e, now_ms);
+}
+
+static struct event_node *next_event(struct engine *e)
+{
+    if (list_empty(&e->events)) {
+        return NULL;
+    }
+    struct event_node *node = LIST_OF(e->events.next, struct event_node, at);
+    list_remove(&node->at);
+    return node;
+}
+
+void engine_free(struct engine *e)
+{
+    if (e == NULL) {
+        return;
+    }
+    if (e->link.probe != NULL) { /* Else it was never finished. */
+        engine_close(e, /* now_ms= */ 0);
+    }
+    while (!list_empty(&e->sessions)) {
+        session_destroy(LIST_OF(e->sessions.next, struct lockd_session, at), /* now_ms= */ 0);
+    }
+    for (struct event_node *node; (node = next_event(e)) != NULL;) {
+        assert(node->session == NULL);
+        answer_free(LIST_OF(node, struct answer, event));
+    }
+    link_free(e);
+    assert(e->calls_count == 0);
+    free(e->slots.calls);
+    free(e->slots.free);
+    heap_free(&e->heap);
+    wire_memory_free(&e->memory);
+    free(e->label);
+    free(e);
+}
+
+void *engine_owner(const struct engine *e)
+{
+    return e->config.owner;
+}
+
+/* -------------------------------------------------------------------- outside */
+
+void engine_settle(struct engine *e, uint64_t now_ms)
+{
+    link_settle(e, now_ms);
+}
+
+const struct engine_wish *engine_wish(struct engine *e)
+{
+    const struct link *l = &e->link;
+    const struct timer *first = heap_first(&e->heap);
+    const bool wanted = l->state == LINK_CONNECTING || link_connected(l);
+    e->wish = (struct engine_wish){
+        .link = wanted ? l->number : 0,
+        .address = wanted ? locate_address(&e->locate) : "",
+        .wake_at_ms = first == NULL ? ENGINE_NEVER : first->at_ms,
+        .events = !list_empty(&e->events),
+    };
+    if (link_connected(l) && link_unsent(l) > 0) {
+        e->wish.output =
+            (struct wire_text){.data = l->out.data + l->out_sent, .size = link_unsent(l)};
+    }
+    return &e->wish;
+}
+
+void engine_connected(struct engine *e, uint64_t now_ms, uint64_t link)
+{
+    if (link == e->link.number) {
+        link_on_connected(e, now_ms);
+        engine_settle(e, now_ms);
+    }
+}
+
+static bool is_current(const struct engine *e, uint64_t link)
+{
+    return link == e->link.number && link_connected(&e->link);
+}
+
+void engine_lost(struct engine *e, uint64_t now_ms, uint64_t link, const char *why)
+{
+    if (is_current(e, link) || (link == e->link.number && e->link.state == LINK_CONNECTING)) {
+        link_on_lost(e, now_ms, why);
+        engine_settle(e, now_ms);
+    }
+}
+
+void engine_sent(struct engine *e, uint64_t now_ms, uint64_t link, size_t size)
+{
+    struct link *l = &e->link;
+    if (!is_current(e, link)) {
+        return;
+    }
+    assert(size <= link_unsent(l));
+    l->out_sent += size;
+    if (l->out_sent == l->out.size || l->out_sent > OUTPUT_KEPT) {
+        memmove(l->out.data, l->out.data + l->out_sent, l->out.size - l->out_sent);
+        l->out.size -= l->out_sent;
+        l->out_before += l->out_sent;
+        l->out_sent = 0;
+    }
+    engine_settle(e, now_ms);
+}
+
+void engine_received(struct engine *e, uint64_t now_ms, uint64_t link, const void *data,
+                     size_t size)
+{
+    if (is_current(e, link)) {
+        input_received(e, now_ms, data, size);
+        engine_settle(e, now_ms);
+    }
+}
+
+void engine_tick(struct engine *e, uint64_t now_ms)
+{
+    for (struct timer *t; (t = heap_first(&e->heap)) != NULL && t->at_ms <= now_ms;) {
+        switch ((enum timer_kind)t->kind) {
+        case TIMER_CALL:
+            call_tick(LIST_OF(t, struct call, timer), now_ms);
+            break;
+        case TIMER_SESSION:
+            session_tick(LIST_OF(t, struct lockd_session, timer), now_ms);
+            break;
+        case TIMER_LINK:
+            link_tick(e, now_ms);
+            break;
+        }
+    }
+    engine_settle(e, now_ms);
+}
+
+/* --------------------------------------------------------------------- events */
+
+void event_answer(struct engine *e, struct answer *a)
+{
+    a->event.session = NULL;
+    list_push_back(&e->events, &a->event.at);
+}
+
+/* The states are told in their order.  If the driver does not take them, the
+ * latest takes the place of the one before. */
+void event_state(struct lockd_session *s)
+{
+    if (s->changed == NULL) {
+        return;
+    }
+    const uint32_t room = sizeof s->told / sizeof s->told[0];
+    s->told_count -= s->told_count == room ? 1 : 0;
+    s->told[s->told_count++] = s->state;
+    if (!list_linked(&s->event.at)) {
+        list_push_back(&s->engine->events, &s->event.at);
+    }
+}
+
+static void take_state(struct engine *e, struct lockd_session *s,
+                       struct engine_event *ret_event)
+{
+    assert(s->told_count > 0);
+    *ret_event = (struct engine_event){
+        .changed = s->changed, .context = s->context, .session = s, .state = s->told[0]};
+    memmove(s->told, s->told + 1, --s->told_count * sizeof s->told[0]);
+    if (s->told_count > 0) {
+        list_push_front(&e->events, &s->event.at);
+    }
+}
+
+bool engine_event(struct engine *e, struct engine_event *ret_event)
+{
+    struct event_node *node = next_event(e);
+    if (node == NULL) {
+        return false;
+    }
+    if (node->session != NULL) {
+        take_state(e, node->session, ret_event);
+        return true;
+    }
+    struct answer *a = LIST_OF(node, struct answer, event);
+    *ret_event =
+        (struct engine_event){.done = a->done, .context = a->context, .answer = &a->public};
+    if (a->public.lock != NULL) {
+        a->public.lock->told = NULL;
+    }
+    return true;
+}
+
+void engine_set_trouble(struct engine *e, const char *why)
+{
+    const char *address = locate_address(&e->locate);
+    const size_t head = strlen(address);
+    size_t tail = strlen(why);
+    if (tail > sizeof e->trouble - head - 3) {
+        tail = sizeof e->trouble - head - 3;
+    }
+    memcpy(e->trouble, address, head);
+    memcpy(e->trouble + head, ": ", 2);
+    memcpy(e->trouble + head + 2, why, tail);
+    e->trouble[head + 2 + tail] = 0;
+}
+
+const char *engine_trouble(const struct engine *e)
+{
+    return e->trouble;
+}
+
+/* ---------------------------------------------------------------------- calls */
+
+static enum lockd_rc check_session(const struct lockd_session *s, bool is_write)
+{
+    if (s == NULL) {
+        return LOCKD_OK;
+    }
+    if (!is_write) {
+        return LOCKD_E_INVALID;
+    }
+    if (session_alive(s) && s->closing == NULL) {
+        return LOCKD_OK;
+    }
+    return s->state == LOCKD_EXPIRED ? LOCKD_E_EXPIRED : LOCKD_E_CLOSED;
+}
+
+static enum lockd_rc check_arguments(const struct wire_request *r)
+{
+    if (r->name.size > NAME_MAX_OCTETS || !wire_is_text(r->name)) {
+        return LOCKD_E_BAD_NAME;
+    }
+    if (r->after.size > NAME_MAX_OCTETS || !wire_is_text(r->after)) {
+        return LOCKD_E_BAD_NAME;
+    }
+    return r->content.size > CONTENT_MAX_OCTETS ? LOCKD_E_TOO_LARGE : LOCKD_OK;
+}
+
+enum lockd_rc engine_call(struct engine *e, uint64_t now_ms, struct lockd_session *session,
+                          const struct wire_request *arguments, int timeout_ms,
+                          lockd_done *done, void *context)
+{
+    const bool is_write = arguments->method == WIRE_NODE_PUT ||
+                          arguments->method == WIRE_NODE_CREATE ||
+                          arguments->method == WIRE_NODE_DELETE;
+    enum lockd_rc rc = e->closed ? LOCKD_E_CLOSED : check_session(session, is_write);
+    rc = rc == LOCKD_OK ? check_arguments(arguments) : rc;
+    if (rc != LOCKD_OK) {
+        return rc;
+    }
+    struct answer *answer = answer_new(done, context);
+    struct call *c = answer == NULL ? NULL : call_new(e, session, arguments, answer);
+    if (c == NULL) {
+        answer_free(answer);
+        return e->calls_count >= ENGINE_CALLS_MAX ? LOCKD_E_OVERLOADED : LOCKD_E_NO_MEMORY;
+    }
+    call_begin(c, deadline_after(now_ms, timeout_ms));
+    engine_settle(e, now_ms);
+    return LOCKD_OK;
+}
+
+/* ---------------------------------------------------------------------- check */
+
+static size_t length(const struct list *head)
+{
+    size_t count = 0;
+    for (const struct list *at = head->next; at != head; at = at->next) {
+        count++;
+    }
+    return count;
+}
+
+static size_t lane_check(const struct engine *e, const struct lane *lane)
+{
+    size_t counted = 0;
+    for (const struct list *at = lane->sent.next; at != &lane->sent; at = at->next) {
+        const struct call *c = LIST_OF(at, struct call, at);
+        assert(c->place == CALL_SENT && c->lane == lane);
+        assert(e->slots.calls[c->slot] == c);
+        counted += c->waits ? 0 : 1;
+    }
+    assert(counted == lane->in_flight);
+    return length(&lane->sent);
+}
+
+void engine_check(const struct engine *e)
+{
+    size_t sent = lane_check(e, &e->urgent) + lane_check(e, &e->common);
+    size_t alive = 0;
+    for (const struct list *at = e->sessions.next; at != &e->sessions; at = at->next) {
+        const struct lockd_session *s = LIST_OF(at, struct lockd_session, at);
+        sent += lane_check(e, &s->lane);
+        alive += session_alive(s) ? 1 : 0;
+        if (session_alive(s) && s->state != LOCKD_OPENING) {
+            /* Something will always happen next: a session can't be forgotten. */
+            assert(timer_set(&s->timer));
+        }
+        if (!session_alive(s)) {
+            assert(s->valid_ms == 0 && s->opening == NULL && s->closing == NULL);
+            assert(list_empty(&s->lane.unsent) && list_empty(&s->lane.paused));
+        }
+    }
+    assert(alive == e->live_sessions);
+    assert(length(&e->sessions) == e->sessions_count);
+    assert(sent == e->in_flight);
+    assert(e->slots.capacity - e->slots.free_count == sent);
+    if (!link_connected(&e->link)) {
+        assert(sent == 0);
+    }
+}

@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * lockd.h -- the C library of lockd: sessions, locks and small files.
+ *
+ * A *client* finds the master of a cell and talks to it over one connection.
+ * A *session* lives on a client, but outlives connections and masters: the
+ * library keeps it alive and says what it believes of it.  *Locks* are held by a
+ * session.  There are two ways to drive a client:
+ *
+ *   - lockd_client_start() gives it a thread of its own; then every function may
+ *     be called from any thread, each has a synchronous form that blocks until
+ *     its deadline at most, and callbacks run on the client's thread;
+ *   - without it, the client is yours: poll lockd_fd() for lockd_events() no
+ *     longer than lockd_timeout_ms(), then call lockd_process().  One thread at a
+ *     time; callbacks run inside lockd_process(); synchronous forms answer
+ *     LOCKD_E_INVALID, because nobody would drive them.
+ *
+ * Every call has a deadline and ends in one of three ways: ok, a definite
+ * failure (it was not executed), or LOCKD_E_UNKNOWN.  Calls of a session are
+ * executed at most once, however often the library must repeat them.
+ *
+ * An asynchronous form answers LOCKD_OK when the call is under way: then `done`
+ * (which may be NULL) is called exactly once, later, never within the function
+ * itself.  With any other answer nothing was begun and `done` is not called.
+ * Timeouts are in milliseconds, or LOCKD_FOR_EVER.
+ *
+ * A lock does not stop a process that believes to hold it: after a pause it may
+ * hold nothing.  Check lockd_lock_valid_for_ms() before each use, and let the
+ * resource refuse tokens lower than the highest it has seen.
+ *
+ * After fork() the child may only call lockd_client_abandon(), which closes its
+ * copies of the descriptors and frees the memory, and tells the cell nothing.
+ *
+ * The library has no global state, installs no signal handler and raises no
+ * SIGPIPE.  Callbacks run without any lock of the library, one at a time.  One
+ * may call any asynchronous function and may free the client, the session or the
+ * lock that it is about; a synchronous form answers LOCKD_E_INVALID there.  Who
+ * frees a client or a session on another thread waits until a callback that is
+ * running has returned.
+ */
+#ifndef LOCKD_H
+#define LOCKD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define LOCKD_API __attribute__((visibility("default")))
+#else
+#define LOCKD_API
+#endif
+
+struct lockd_client;
+struct lockd_session;
+struct lockd_lock;
+
+/* For a timeout: no deadline. */
+#define LOCKD_FOR_EVER (-1)
+
+/* ------------------------------------------------------------------ errors */
+
+#define LOCKD_RC_MAP(X)                                                                          \
+    X(LOCKD_OK, 0, "ok")                                                                         \
+    X(LOCKD_E_UNKNOWN, 1, "it may or may not have been executed")                                \
+    X(LOCKD_E_UNAVAILABLE, 2, "no master could be reached in time; not executed")                \
+    X(LOCKD_E_TIMEOUT, 3, "not acquired in time")                                                \
+    X(LOCKD_E_EXPIRED, 4, "the session has ended")                                               \
+    X(LOCKD_E_CONFLICT, 5, "the generation is another one")                                      \
+    X(LOCKD_E_LOCKED, 6, "the lock is held or awaited by others")                                \
+    X(LOCKD_E_NOT_HELD, 7, "the lock is not held any more")                                      \
+    X(LOCKD_E_CANCELLED, 8, "cancelled before it was granted")                                   \
+    X(LOCKD_E_NO_NODE, 9, "there is no such node")                                               \
+    X(LOCKD_E_EXISTS, 10, "the node exists")                                                     \
+    X(LOCKD_E_NOT_EMPTY, 11, "the directory is not empty")                                       \
+    X(LOCKD_E_WRONG_KIND, 12, "a directory where a file is needed, or the other way round")      \
+    X(LOCKD_E_STALE, 13, "the node was deleted and made again")                                  \
+    X(LOCKD_E_BAD_NAME, 14, "the name is not valid in this cell")                                \
+    X(LOCKD_E_DENIED, 15, "not allowed")                                                         \
+    X(LOCKD_E_TOO_LARGE, 16, "a limit on the size is exceeded")                                  \
+    X(LOCKD_E_OVERLOADED, 17, "the cell has too much to do, or a limit is reached; not executed") \
+    X(LOCKD_E_CLOSED, 18, "the client or session was closed meanwhile")                          \
+    X(LOCKD_E_INVALID, 19, "the call is wrong; nothing was done")                                \
+    X(LOCKD_E_NO_MEMORY, 20, "out of memory")                                                    \
+    X(LOCKD_E_SYSTEM, 21, "the operating system refused; see errno")                             \
+    X(LOCKD_E_PROTOCOL, 22, "the server answered what the library does not understand")          \
+    X(LOCKD_E_LOCK_DELAY, 23, "the lock is closed after its holder failed")
+
+enum lockd_rc {
+#define LOCKD_RC_ENUM(name, value, text) name = (value),
+    LOCKD_RC_MAP(LOCKD_RC_ENUM)
+#undef LOCKD_RC_ENUM
+};
+
+/* The text above; static. */
+LOCKD_API const char *lockd_strerror(enum lockd_rc rc);
+
+/* "1.2.3", of the library that was loaded. */
+LOCKD_API const char *lockd_version(void);
+
+/* ----------------------------------------------------------------- clients */
+
+/* Set `size` to sizeof; zero means the default of each member. */
+struct lockd_client_options {
+    size_t size;
+    const char *endpoints;   /* "host:port,host:port,..."; default 127.0.0.1:7400.  Copied. */
+    const char *label;       /* Who you are, for people: shown by `lockctl locks`.  Default
+                              * program@host:pid. */
+    uint32_t drift_ppm;      /* Assumed largest difference of clock rates; default 10000. */
+    uint32_t connect_ms;     /* How long one endpoint may take to answer; default 1000. */
+};
+
+LOCKD_API enum lockd_rc lockd_client_new(const struct lockd_client_options *options,
+                                         struct lockd_client **ret_client);
+
+/* Gives the client a thread.  Once, before anything is driven by hand. */
+LOCKD_API enum lockd_rc lockd_client_start(struct lockd_client *client);
+
+/* Ends every call (LOCKD_E_CLOSED or LOCKD_E_UNKNOWN), its sessions and locks.
+ * Sessions that were not closed end at the cell when their lease is over.  Takes
+ * NULL.  Calls still under way end before this returns, or, within a callback,
+ * before that callback's caller goes on; their `done` is called. */
+LOCKD_API void lockd_client_free(struct lockd_client *client);
+
+/* In a child after fork(): frees, and tells nobody. */
+LOCKD_API void lockd_client_abandon(struct lockd_client *client);
+
+/* What last kept the client from a master ("10.0.0.1:7400: Connection refused"),
+ * cut to `size` octets with the NUL; "" when nothing did. */
+LOCKD_API void lockd_client_trouble(const struct lockd_client *client, char *text, size_t size);
+
+/* By hand.  The descriptor is the same for the life of the client: an epoll
+ * descriptor, readable whenever there is something to do, the passing of time
+ * included.  So lockd_events() is always POLLIN, and the timeout is a courtesy to
+ * loops that have one anyway. */
+LOCKD_API int lockd_fd(const struct lockd_client *client);
+LOCKD_API short lockd_events(const struct lockd_client *client);   /* For poll(2). */
+LOCKD_API int lockd_timeout_ms(const struct lockd_client *client); /* -1: none. */
+LOCKD_API void lockd_process(struct lockd_client *client);
+
+/* ----------------------------------------------------------------- answers */
+
+enum lockd_kind { LOCKD_FILE = 1, LOCKD_DIRECTORY = 2 };
+enum lockd_mode { LOCKD_EXCLUSIVE = 1, LOCKD_SHARED = 2 };
+
+struct lockd_stat {
+    enum lockd_kind kind;
+    uint64_t instance, generation, lock_generation, acl_generation;
+    uint64_t checksum, revision, modified_ms, size, children;
+};
+
+struct lockd_entry {
+    const char *name;
+    struct lockd_stat stat;
+};
+
+/* Somebody who holds or awaits a lock. */
+struct lockd_claim {
+    bool held;
+    enum lockd_mode mode;
+    const char *session;
+    const char *label;
+    uint64_t token;    /* Held. */
+    uint64_t since_ms; /* Unix time. */
+};
+
+struct lockd_claims {
+    const char *name;
+    const struct lockd_claim *claims; /* Holders, then waiters in the order of service. */
+    size_t count;
+    bool more;
+};
+
+/* What a call brought.  In a callback: borrowed until it returns.  From a
+ * synchronous form: to be given back with lockd_answer_free(). */
+struct lockd_answer {
+    enum lockd_rc rc;
+    const char *detail;     /* What the cell said besides; may be "". */
+    uint64_t epoch, revision, slot, position;
+    bool has_stat;          /* get, stat, put, create; also with LOCKD_E_CONFLICT. */
+    struct lockd_stat stat;
+    bool created;           /* put. */
+    const void *content;    /* get; a NUL follows. */
+    size_t content_size;
+    const struct lockd_entry *entries; /* list. */
+    size_t entries_count;
+    bool more;              /* list, locks: go on behind the last one. */
+    const struct lockd_claims *locks; /* locks. */
+    size_t locks_count;
+    uint64_t next;          /* locks: where to go on. */
+    struct lockd_lock *lock; /* acquire, LOCKD_OK: yours, until lockd_lock_free(). */
+};
+
+/* Takes NULL.  Frees what the answer points at, but not `lock`. */
+LOCKD_API void lockd_answer_free(struct lockd_answer *answer);
+
+typedef void lockd_done(void *context, const struct lockd_answer *answer);
+
+/* ---------------------------------------------------------------- sessions */
+
+/*            opened              half the lease without an answer
+ *   OPENING --------> SAFE <-----------------------------------> LEASE_LOW
+ *      |                ^                                            |
+ *      | refused        | a KeepAlive is answered                    | the local lease is over
+ *      v                |                                            v
+ *   EXPIRED <------------------- grace is over, or the cell says so - JEOPARDY
+ *
+ * The local lease counts from when the KeepAlive that was answered was *sent*,
+ * so it is over here before it is over at the cell. */
+enum lockd_state {
+    LOCKD_OPENING = 1,
+    LOCKD_SAFE,
+    LOCKD_LEASE_LOW,
+    LOCKD_JEOPARDY, /* Calls wait; nothing that rests on the session may be done. */
+    LOCKD_EXPIRED,  /* Final: all its locks are lost. */
+    LOCKD_CLOSED,   /* Final: by us. */
+};
+
+/* The locks concerned are those for which lockd_lock_next() walks. */
+typedef void lockd_state_changed(void *context, struct lockd_session *session,
+                                 enum lockd_state state);
+
+struct lockd_session_options {
+    size_t size;
+    uint32_t lease_ms; /* 1,000 to 60,000; default 12,000. */
+    uint32_t grace_ms; /* How long jeopardy may last; default 45,000. */
+    lockd_state_changed *changed; /* NULL: ask lockd_session_state(). */
+    void *context;
+};
+
+LOCKD_API enum lockd_rc lockd_session_open(struct lockd_client *client,
+                                           const struct lockd_session_options *options,
+                                           int timeout_ms, struct lockd_session **ret_session);
+/* The session exists at once, OPENING, and is yours until lockd_session_free(),
+ * also when opening fails.  `changed` may already have been called when this
+ * returns on another thread than the client's. */
+LOCKD_API enum lockd_rc lockd_session_open_async(struct lockd_client *client,
+                                                 const struct lockd_session_options *options,
+                                                 int timeout_ms, lockd_done *done, void *context,
+                                                 struct lockd_session **ret_session);
+
+/* Gives back all its locks and ends it at the cell.  LOCKD_OK: it has ended and
+ * holds nothing, be it by this call or, when the answer to it was lost, by its
+ * own end.  Calls that were not sent yet end with LOCKD_E_CLOSED.  Whatever the
+ * outcome, the session is not kept alive any more; it is still to be freed. */
+LOCKD_API enum lockd_rc lockd_session_close(struct lockd_session *session, int timeout_ms);
+LOCKD_API enum lockd_rc lockd_session_close_async(struct lockd_session *session, int timeout_ms,
+                                                  lockd_done *done, void *context);
+/* Frees it and its locks; what is not closed ends at the cell with its lease. */
+LOCKD_API void lockd_session_free(struct lockd_session *session);
+
+LOCKD_API enum lockd_state lockd_session_state(const struct lockd_session *session);
+LOCKD_API const char *lockd_state_text(enum lockd_state state);
+/* For how long the session certainly lives, as far as this host's clock can be
+ * trusted; 0: not at all. */
+LOCKD_API uint64_t lockd_session_valid_for_ms(const struct lockd_session *session);
+/* 16 hexadecimal digits, or "" while opening. */
+LOCKD_API const char *lockd_session_id(const struct lockd_session *session);
+
+/* ------------------------------------------------------------------- locks */
+
+struct lockd_lock_options {
+    size_t size;
+    enum lockd_mode mode; /* Default exclusive. */
+    bool create;          /* Make the file when it is missing. */
+};
+
+/* `timeout_ms` is the wait for the lock: 0 is a try (LOCKD_E_LOCKED), else
+ * LOCKD_E_TIMEOUT is said only when the cell has confirmed that it will not be
+ * granted any more.  Until the cell is reached, the call's own patience is the
+ * same; a try allows one second for that.  If the confirmation does not come
+ * within three seconds more, the answer is LOCKD_E_UNKNOWN, and the library goes
+ * on cancelling and, should it have been granted, releasing for as long as the
+ * session lives. */
+LOCKD_API enum lockd_rc lockd_acquire(struct lockd_session *session, const char *name,
+                                      const struct lockd_lock_options *options, int timeout_ms,
+                                      struct lockd_lock **ret_lock);
+/* With `ret_lock` the lock exists at once, not held, and is yours until
+ * lockd_lock_free(), whatever becomes of it.  Without, it comes with the answer if
+ * it is granted. */
+LOCKD_API enum lockd_rc lockd_acquire_async(struct lockd_session *session, const char *name,
+                                            const struct lockd_lock_options *options,
+                                            int timeout_ms, lockd_done *done, void *context,
+                                            struct lockd_lock **ret_lock);
+/* An acquire on its way ends with LOCKD_E_CANCELLED, unless it was granted
+ * before; its `done` says which. */
+LOCKD_API enum lockd_rc lockd_acquire_cancel(struct lockd_lock *lock);
+
+/* Gives it back.  From this call on it is not held here; it is again after a
+ * definite failure, and the call may be repeated then.  One that ends with
+ * LOCKD_E_UNKNOWN goes on in the background.  The handle is still to be freed. */
+LOCKD_API enum lockd_rc lockd_release(struct lockd_lock *lock, int timeout_ms);
+LOCKD_API enum lockd_rc lockd_release_async(struct lockd_lock *lock, int timeout_ms,
+                                            lockd_done *done, void *context);
+/* Frees the handle, in any state; takes NULL.  Releases in the background what is
+ * still held, cancels what is still awaited. */
+LOCKD_API void lockd_lock_free(struct lockd_lock *lock);
+
+LOCKD_API const char *lockd_lock_name(const struct lockd_lock *lock);
+LOCKD_API bool lockd_lock_held(const struct lockd_lock *lock);
+/* What resources check; 0 while not held. */
+LOCKD_API uint64_t lockd_lock_token(const struct lockd_lock *lock);
+/* "NAME:MODE:TOKEN", "" while not held. */
+LOCKD_API const char *lockd_lock_sequencer(const struct lockd_lock *lock);
+/* For how long the lock is certainly held; 0: it must not be relied on. */
+LOCKD_API uint64_t lockd_lock_valid_for_ms(const struct lockd_lock *lock);
+/* The locks held by a session, in the order in which they were granted: the one
+ * behind `lock`, the first for NULL.  Of a session that has ended: those that it
+ * held until then. */
+LOCKD_API struct lockd_lock *lockd_lock_next(const struct lockd_session *session,
+                                             const struct lockd_lock *lock);
+
+/* ------------------------------------------------------------------- files */
+
+#define LOCKD_ANY UINT64_MAX /* No condition. */
+
+/* Of a session (executed at most once, repeated over fail-over) or, with NULL
+ * for it, one-shot: then a call whose connection broke is LOCKD_E_UNKNOWN.
+ * `ret_answer` (NULL: not wanted) gets an answer whenever the call was under way,
+ * also with a failure, else NULL.
+ * Reads are linearizable and repeated until the deadline.  Names begin with
+ * /ls/<cell>/ or /ls/local/. */
+LOCKD_API enum lockd_rc lockd_get(struct lockd_client *client, const char *name, int timeout_ms,
+                                  struct lockd_answer **ret_answer);
+LOCKD_API enum lockd_rc lockd_get_async(struct lockd_client *client, const char *name,
+                                        int timeout_ms, lockd_done *done, void *context);
+LOCKD_API enum lockd_rc lockd_stat_node(struct lockd_client *client, const char *name,
+                                        int timeout_ms, struct lockd_answer **ret_answer);
+LOCKD_API enum lockd_rc lockd_stat_node_async(struct lockd_client *client, const char *name,
+                                              int timeout_ms, lockd_done *done, void *context);
+LOCKD_API enum lockd_rc lockd_list(struct lockd_client *client, const char *name,
+                                   const char *after, uint32_t limit, int timeout_ms,
+                                   struct lockd_answer **ret_answer);
+LOCKD_API enum lockd_rc lockd_list_async(struct lockd_client *client, const char *name,
+                                         const char *after, uint32_t limit, int timeout_ms,
+                                         lockd_done *done, void *context);
+LOCKD_API enum lockd_rc lockd_put(struct lockd_client *client, struct lockd_session *session,
+                                  const char *name, const void *content, size_t size,
+                                  uint64_t if_generation, int timeout_ms,
+                                  struct lockd_answer **ret_answer);
+LOCKD_API enum lockd_rc lockd_put_async(struct lockd_client *client, struct lockd_session *session,
+                                        const char *name, const void *content, size_t size,
+                                        uint64_t if_generation, int timeout_ms, lockd_done *done,
+                                        void *context);
+LOCKD_API enum lockd_rc lockd_create(struct lockd_client *client, struct lockd_session *session,
+                                     const char *name, enum lockd_kind kind, int timeout_ms,
+                                     struct lockd_answer **ret_answer);
+LOCKD_API enum lockd_rc lockd_create_async(struct lockd_client *client,
+                                           struct lockd_session *session, const char *name,
+                                           enum lockd_kind kind, int timeout_ms, lockd_done *done,
+                                           void *context);
+LOCKD_API enum lockd_rc lockd_delete(struct lockd_client *client, struct lockd_session *session,
+                                     const char *name, uint64_t if_generation, int timeout_ms,
+                                     struct lockd_answer **ret_answer);
+LOCKD_API enum lockd_rc lockd_delete_async(struct lockd_client *client,
+                                           struct lockd_session *session, const char *name,
+                                           uint64_t if_generation, int timeout_ms,
+                                           lockd_done *done, void *context);
+/* Who holds and awaits: of one name, or, with NULL, of all locks, in pages.
+ * `next` is 0, or that of the page before. */
+LOCKD_API enum lockd_rc lockd_locks(struct lockd_client *client, const char *name, uint64_t next,
+                                    int timeout_ms, struct lockd_answer **ret_answer);
+LOCKD_API enum lockd_rc lockd_locks_async(struct lockd_client *client, const char *name,
+                                          uint64_t next, int timeout_ms, lockd_done *done,
+                                          void *context);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
