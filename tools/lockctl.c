@@ -10,6 +10,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,11 +18,13 @@
 
 #define DEFAULT_ENDPOINTS "127.0.0.1:7400"
 enum { DEFAULT_TIMEOUT_MS = 10000 };
-#define DURATION_MS_MAX UINT64_C(31536000000) /* A year. */
+enum { DURATION_MS_MAX = INT_MAX };          /* liblockd takes timeouts as int. */
+#define NUMBER_MAX ((UINT64_C(1) << 53) - 1) /* No generation passes it. */
 
 static const struct command commands[] = {
-    {"get", cmd_get, "NAME", "Write a file's content to standard output, octet for octet.\n"},
-    {"put", cmd_put, "[--if-generation N] NAME [VALUE | @FILE | -]",
+    {"get", cmd_get, BY_THREAD, "NAME",
+     "Write a file's content to standard output, octet for octet.\n"},
+    {"put", cmd_put, BY_THREAD, "[--if-generation N] NAME [VALUE | @FILE | -]",
      "Write a file whole; makes it if it is missing, in a directory that exists.\n"
      "\n"
      "  VALUE   the content; @FILE takes it from a file, - or nothing from standard\n"
@@ -29,20 +32,41 @@ static const struct command commands[] = {
      "          with - stands behind --.\n"
      "  --if-generation N   write only if the file's generation is N; 0: only if the\n"
      "          file does not exist\n"},
-    {"mkdir", cmd_mkdir, "[-p] NAME",
+    {"mkdir", cmd_mkdir, BY_THREAD, "[-p] NAME",
      "Make a directory.\n"
      "\n"
      "  -p, --parents   make those above it too, and don't mind if they exist\n"},
-    {"ls", cmd_ls, "[-l] [NAME]",
+    {"ls", cmd_ls, BY_THREAD, "[-l] [NAME]",
      "List a directory, in the order of the names' octets.\n"
      "\n"
      "  -l, --long   kind, generation, size, revision and time of each\n"},
-    {"stat", cmd_stat, "NAME", "Show all about a file or directory but its content.\n"},
-    {"rm", cmd_rm, "[--if-generation N] NAME",
+    {"stat", cmd_stat, BY_THREAD, "NAME",
+     "Show all about a file or directory but its content.\n"},
+    {"rm", cmd_rm, BY_THREAD, "[--if-generation N] NAME",
      "Delete a file or an empty directory.\n"
      "\n"
      "  --if-generation N   only if its generation is N\n"},
-    {"status", cmd_status, "[--wait D]",
+    {"lock", cmd_lock, BY_HAND,
+     "[--shared] [--try | --timeout D] [--lease D] NAME [-- CMD ARG...]",
+     "Hold a lock while CMD runs; without CMD, until SIGINT, SIGTERM or SIGHUP.\n"
+     "\n"
+     "Makes the file NAME if it is missing, and waits for its turn for ever.  CMD finds\n"
+     "LOCKD_NAME, LOCKD_TOKEN, LOCKD_SEQUENCER and LOCKD_SESSION in its environment; it\n"
+     "is stopped before the lease is over here, and so before anyone else may hold the\n"
+     "lock.  Let what it writes to refuse any token lower than the highest it has seen.\n"
+     "\n"
+     "  --shared      together with others who want it shared\n"
+     "  --try         don't wait\n"
+     "  --timeout D   wait so long for the lock\n"
+     "  --lease D     how soon others get the lock after this host is cut off, 1s to 60s\n"
+     "                (default 12s); CMD is stopped 3 s earlier, or a quarter of less\n"
+     "                than 12 s\n"
+     "\n"
+     "Exit: CMD's status, or 128+N when signal N ended it; 126, 127 if it can't be run;\n"
+     "75 not acquired in time; 79 the lock was lost, and CMD is stopped.\n"},
+    {"locks", cmd_locks, BY_THREAD, "[NAME]",
+     "Show who holds and who awaits a lock, or all locks, in the order of service.\n"},
+    {"status", cmd_status, BY_HAND, "[--wait D]",
      "Show the replicas, the master, and how many more failures the cell survives.\n"
      "\n"
      "All endpoints are asked and each tells its own view; the master's counts.\n"
@@ -57,7 +81,7 @@ enum { COMMANDS = sizeof commands / sizeof commands[0] };
 static void print_help(void)
 {
     printf("Usage: lockctl [OPTION]... COMMAND [ARGUMENT]...\n"
-           "Files and state of a lockd cell.\n\n");
+           "Files, locks and state of a lockd cell.\n\n");
     for (size_t i = 0; i < COMMANDS; i++) {
         printf("  %-7s %.*s\n", commands[i].name, (int)strcspn(commands[i].text, "\n"),
                commands[i].text);
@@ -77,7 +101,7 @@ static void print_help(void)
            "\n"
            "Exit: 0 done; 64 usage, bad name, too large; 65 conflict, exists, not empty;\n"
            "66 no such node; 69 no master reached, not executed; 73 outcome unknown;\n"
-           "75 overloaded; 77 denied; 79 session lost; 1 other.\n");
+           "75 overloaded, lock not acquired; 77 denied; 79 session or lock lost; 1 other.\n");
 }
 
 static void print_command_help(const struct command *command)
@@ -150,6 +174,15 @@ int next_option(const struct lockctl *ctl, int argc, char **argv, const char *sh
     return option;
 }
 
+void no_options(const struct lockctl *ctl, int argc, char **argv)
+{
+    static const struct option options[] = {{"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
+    const int option = next_option(ctl, argc, argv, "h", options);
+    assert(option == -1);
+    (void)option;
+}
+
 bool parse_number(const char *text, uint64_t *ret_number)
 {
     if (text[0] < '0' || text[0] > '9') {
@@ -158,7 +191,7 @@ bool parse_number(const char *text, uint64_t *ret_number)
     char *end;
     errno = 0;
     const unsigned long long number = strtoull(text, &end, 10);
-    if (errno != 0 || *end != 0 || number > WIRE_NUMBER_MAX) {
+    if (errno != 0 || *end != 0 || number > NUMBER_MAX) {
         return false;
     }
     *ret_number = number;
@@ -277,11 +310,19 @@ static enum exit_code run(struct lockctl *ctl, int argc, char **argv)
     if (command == NULL) {
         return usage_error(ctl, "there is no command \"%s\"", argv[optind]);
     }
-    ctl->client = client_new(ctl->endpoints, ctl->timeout_ms);
-    if (ctl->client == NULL) {
+    const struct lockd_client_options options = {.size = sizeof options,
+                                                 .endpoints = ctl->endpoints};
+    enum lockd_rc rc = lockd_client_new(&options, &ctl->client);
+    if (rc == LOCKD_E_INVALID) {
         return usage_error(ctl, "the endpoints \"%s\" are not HOST[:PORT],...", ctl->endpoints);
     }
+    if (rc == LOCKD_OK && command->driver == BY_THREAD) {
+        rc = lockd_client_start(ctl->client);
+    }
     ctl->command = command;
+    if (rc != LOCKD_OK) {
+        return report(ctl, /* name= */ NULL, rc, /* answer= */ NULL, /* makes= */ false);
+    }
     argc -= optind;
     argv += optind;
     optind = 0; /* Makes getopt begin anew. */
@@ -292,7 +333,7 @@ int main(int argc, char **argv)
 {
     struct lockctl ctl = {.endpoints = DEFAULT_ENDPOINTS, .timeout_ms = DEFAULT_TIMEOUT_MS};
     enum exit_code code = run(&ctl, argc, argv);
-    client_free(ctl.client);
+    lockd_client_free(ctl.client);
     /* What was printed but could not be written was not said. */
     if ((fflush(stdout) != 0 || ferror(stdout)) && code == EXIT_DONE) {
         fprintf(stderr, "lockctl: standard output: %s\n", strerror(errno));

@@ -2,14 +2,14 @@
  *
  * lockctl.h -- what the parts of lockctl share.
  *
- * lockctl.c has main(), the options and the table of subcommands; lockctl_node.c
- * and lockctl_status.c the subcommands; lockctl_output.c names, results and
- * errors as text.
+ * lockctl.c has main(), the options and the table of subcommands; lockctl_node.c,
+ * lockctl_lock.c, lockctl_locks.c and lockctl_status.c the subcommands;
+ * lockctl_output.c and lockctl_json.c names, results and errors as text.
  */
 #ifndef TOOLS_LOCKCTL_H
 #define TOOLS_LOCKCTL_H
 
-#include "tools/client.h"
+#include "libclient/lockd.h"
 
 /* Exit codes, the same for every subcommand; docs/lockctl.1 lists them. */
 enum exit_code {
@@ -28,16 +28,20 @@ enum exit_code {
 enum output { OUTPUT_SIMPLE, OUTPUT_JSON, OUTPUT_TABLE };
 
 struct lockctl {
-    struct client *client;
+    struct lockd_client *client;
     enum output output;
     const char *endpoints;
-    uint64_t timeout_ms;
+    uint64_t timeout_ms;           /* Of each exchange with the cell. */
     const struct command *command; /* The one that runs. */
 };
+
+/* Who drives the client: a thread of its own, or the subcommand itself. */
+enum driver { BY_THREAD, BY_HAND };
 
 struct command {
     const char *name;
     enum exit_code (*run)(struct lockctl *ctl, int argc, char **argv);
+    enum driver driver;
     const char *usage; /* The words behind "lockctl NAME". */
     const char *text;  /* What --help says of it; the first line is its summary. */
 };
@@ -55,9 +59,12 @@ int next_option(const struct lockctl *ctl, int argc, char **argv, const char *sh
 __attribute__((format(printf, 2, 3))) enum exit_code usage_error(const struct lockctl *ctl,
                                                                  const char *format, ...);
 
-/* A number with ms, s, m or h; bare means seconds. */
+/* A number with ms, s, m or h; bare means seconds.  At most INT_MAX ms. */
 bool parse_duration(const char *text, uint64_t *ret_ms);
 bool parse_number(const char *text, uint64_t *ret_number);
+
+/* For a subcommand without options of its own. */
+void no_options(const struct lockctl *ctl, int argc, char **argv);
 
 /* ------------------------------------------------------------------- output */
 
@@ -65,35 +72,48 @@ bool parse_number(const char *text, uint64_t *ret_number);
  * NULL: it was refused with a message.  `text == NULL` is /ls/local itself. */
 char *full_name(const struct lockctl *ctl, const char *text);
 
-struct wire_text text_of(const char *word);
+/* The one NAME behind the options, in full; NULL: refused with a message. */
+char *only_name(const struct lockctl *ctl, int argc, char **argv);
 
-/* Runs one request and reports what prevents an answer; the reply may be an
- * error. */
-enum exit_code call_any(const struct lockctl *ctl, const struct wire_request *request,
-                        struct wire_reply *ret_reply);
+/* "lockctl: COMMAND NAME: " and the words, on standard error.  NULL: no name. */
+__attribute__((format(printf, 3, 4))) void complain(const struct lockctl *ctl, const char *name,
+                                                    const char *format, ...);
 
-/* The same, where any error is reported too, and is the exit code. */
-enum exit_code call(const struct lockctl *ctl, const struct wire_request *request,
-                    struct wire_reply *ret_reply);
+/* Says why a call failed, and what to do about it; `name` and `answer` may be
+ * NULL.  `makes`: the node itself needn't exist, so what is missing is above it. */
+enum exit_code report(const struct lockctl *ctl, const char *name, enum lockd_rc rc,
+                      const struct lockd_answer *answer, bool makes);
 
-/* Says why a request failed, with the name and with what to do. */
-enum exit_code report(const struct lockctl *ctl, const struct wire_request *request,
-                      const struct wire_reply *reply);
-enum exit_code report_no_master(const struct lockctl *ctl, struct wire_text name);
-
-/* The member `result` of the last reply, on one line. */
-enum exit_code print_result(const struct lockctl *ctl);
+/* The time of day, for people. */
+void time_text(uint64_t unix_ms, char ret_text[32]);
 
 /* A row about a node, below print_row_head(). */
 void print_row_head(void);
-void print_row(const struct wire_stat *stat, struct wire_text name);
+void print_row(const struct lockd_stat *stat, const char *name);
 
 /* All about a node, a line each. */
-void print_stat(const struct wire_stat *stat, struct wire_text name);
+void print_stat(const struct lockd_stat *stat, const char *name);
 
 /* What a change left behind: the numbers that a later command needs. */
-enum exit_code print_change(const struct lockctl *ctl, const struct wire_reply *reply,
-                            struct wire_text name);
+void print_change(const struct lockctl *ctl, const struct lockd_answer *answer,
+                  const char *name);
+
+/* ------------------------------------------------------------------- JSON */
+
+/* What an answer brought, as one object on one line, with the members that
+ * docs/protocol.md gives the `result`. */
+enum result { RESULT_CONTENT, RESULT_STAT, RESULT_PUT, RESULT_CREATE, RESULT_DELETE };
+void print_json_result(const struct lockd_answer *answer, enum result result);
+
+/* One object a line, so that a long list streams. */
+void print_json_entry(const struct lockd_entry *entry);
+void print_json_claims(const struct lockd_claims *claims);
+
+/* A lock that is held from now on. */
+void print_json_lock(const struct lockd_lock *lock, const char *session);
+
+/* UTF-8 without control characters other than tab, CR and LF. */
+bool is_text(const char *octets, size_t size);
 
 /* -------------------------------------------------------------- subcommands */
 
@@ -103,6 +123,8 @@ enum exit_code cmd_mkdir(struct lockctl *ctl, int argc, char **argv);
 enum exit_code cmd_ls(struct lockctl *ctl, int argc, char **argv);
 enum exit_code cmd_stat(struct lockctl *ctl, int argc, char **argv);
 enum exit_code cmd_rm(struct lockctl *ctl, int argc, char **argv);
+enum exit_code cmd_lock(struct lockctl *ctl, int argc, char **argv);
+enum exit_code cmd_locks(struct lockctl *ctl, int argc, char **argv);
 enum exit_code cmd_status(struct lockctl *ctl, int argc, char **argv);
 
 #endif

@@ -4,57 +4,29 @@
  */
 #include "tools/lockctl.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <getopt.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const struct option plain_options[] = {{"help", no_argument, NULL, 'h'},
-                                              {NULL, 0, NULL, 0}};
-static const struct option guard_options[] = {{"if-generation", required_argument, NULL, 'g'},
-                                              {"help", no_argument, NULL, 'h'},
-                                              {NULL, 0, NULL, 0}};
-
-static struct wire_request request_of(enum wire_method method, const char *name)
-{
-    return (struct wire_request){.method = method,
-                                 .name = text_of(name),
-                                 .if_generation = WIRE_ANY,
-                                 .if_instance = WIRE_ANY};
-}
-
-static void no_options(const struct lockctl *ctl, int argc, char **argv)
-{
-    const int option = next_option(ctl, argc, argv, "h", plain_options);
-    assert(option == -1);
-    (void)option;
-}
+enum { CONTENT_MAX = 768 * 1024 /* No line of the protocol holds so much. */ };
 
 /* Reads --if-generation, the only option.  False: refused with a message. */
 static bool take_guard(const struct lockctl *ctl, int argc, char **argv,
                        uint64_t *ret_generation)
 {
-    *ret_generation = WIRE_ANY;
-    while (next_option(ctl, argc, argv, "h", guard_options) == 'g') {
+    static const struct option options[] = {{"if-generation", required_argument, NULL, 'g'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
+    *ret_generation = LOCKD_ANY;
+    while (next_option(ctl, argc, argv, "h", options) == 'g') {
         if (!parse_number(optarg, ret_generation)) {
             usage_error(ctl, "the generation \"%s\" is not a number", optarg);
             return false;
         }
     }
     return true;
-}
-
-/* The one NAME behind the options, in full; NULL: refused with a message. */
-static char *only_name(const struct lockctl *ctl, int argc, char **argv)
-{
-    if (argc - optind != 1) {
-        usage_error(ctl, argc == optind ? "no NAME is given" : "more than one NAME is given");
-        return NULL;
-    }
-    return full_name(ctl, argv[optind]);
 }
 
 /* ------------------------------------------------------------------- reading */
@@ -66,14 +38,17 @@ enum exit_code cmd_get(struct lockctl *ctl, int argc, char **argv)
     if (name == NULL) {
         return EXIT_USAGE;
     }
-    const struct wire_request request = request_of(WIRE_NODE_GET, name);
-    struct wire_reply reply;
-    enum exit_code code = call(ctl, &request, &reply);
-    if (code == EXIT_DONE && ctl->output == OUTPUT_JSON) {
-        code = print_result(ctl);
-    } else if (code == EXIT_DONE && reply.content.size > 0) {
-        fwrite(reply.content.data, 1, reply.content.size, stdout);
+    struct lockd_answer *answer = NULL;
+    const enum lockd_rc rc = lockd_get(ctl->client, name, (int)ctl->timeout_ms, &answer);
+    enum exit_code code = EXIT_DONE;
+    if (rc != LOCKD_OK) {
+        code = report(ctl, name, rc, answer, /* makes= */ false);
+    } else if (ctl->output == OUTPUT_JSON) {
+        print_json_result(answer, RESULT_CONTENT);
+    } else if (answer->content_size > 0) {
+        fwrite(answer->content, 1, answer->content_size, stdout);
     }
+    lockd_answer_free(answer);
     free(name);
     return code;
 }
@@ -85,79 +60,60 @@ enum exit_code cmd_stat(struct lockctl *ctl, int argc, char **argv)
     if (name == NULL) {
         return EXIT_USAGE;
     }
-    const struct wire_request request = request_of(WIRE_NODE_STAT, name);
-    struct wire_reply reply;
-    enum exit_code code = call(ctl, &request, &reply);
-    if (code == EXIT_DONE && ctl->output == OUTPUT_SIMPLE) {
-        print_stat(&reply.stat, request.name);
-    } else if (code == EXIT_DONE) {
-        code = print_change(ctl, &reply, request.name);
+    struct lockd_answer *answer = NULL;
+    const enum lockd_rc rc = lockd_stat_node(ctl->client, name, (int)ctl->timeout_ms, &answer);
+    enum exit_code code = EXIT_DONE;
+    if (rc != LOCKD_OK) {
+        code = report(ctl, name, rc, answer, /* makes= */ false);
+    } else if (ctl->output == OUTPUT_JSON) {
+        print_json_result(answer, RESULT_STAT);
+    } else if (ctl->output == OUTPUT_TABLE) {
+        print_change(ctl, answer, name);
+    } else {
+        print_stat(&answer->stat, name);
     }
+    lockd_answer_free(answer);
     free(name);
     return code;
 }
 
-/* One JSON object a line, so that a long list streams. */
-static enum exit_code print_entries_json(const struct lockctl *ctl)
-{
-    const struct wire_text line = client_line(ctl->client);
-    json_t *root = json_loadb(line.data, line.size, 0, NULL);
-    size_t i;
-    json_t *entry;
-    json_array_foreach(json_object_get(json_object_get(root, "result"), "entries"), i, entry)
-    {
-        json_dumpf(entry, stdout, JSON_COMPACT);
-        fputc('\n', stdout);
-    }
-    json_decref(root);
-    return EXIT_DONE;
-}
-
-static enum exit_code print_page(const struct lockctl *ctl, const struct wire_reply *reply,
-                                 bool rows)
+static void print_entry(const struct lockctl *ctl, const struct lockd_entry *entry, bool row)
 {
     if (ctl->output == OUTPUT_JSON) {
-        return print_entries_json(ctl);
+        print_json_entry(entry);
+    } else if (row) {
+        print_row(&entry->stat, entry->name);
+    } else {
+        printf("%s\n", entry->name);
     }
-    for (uint32_t i = 0; i < reply->children_count; i++) {
-        const struct wire_child *child = &reply->children[i];
-        if (rows) {
-            print_row(&child->stat, child->name);
-        } else {
-            printf("%.*s\n", (int)child->name.size, child->name.data);
-        }
-    }
-    return EXIT_DONE;
 }
 
 static enum exit_code list_pages(const struct lockctl *ctl, const char *name, bool rows)
 {
-    struct wire_request request = request_of(WIRE_NODE_LIST, name);
-    struct wire_reply reply = {.more = true};
-    char *after = NULL;
     enum exit_code code = EXIT_DONE;
+    struct lockd_answer *page = NULL;
+    const char *after = NULL;
+    bool more = true;
     if (ctl->output == OUTPUT_TABLE) {
         print_row_head();
     }
-    while (code == EXIT_DONE && reply.more) {
-        code = call(ctl, &request, &reply);
-        if (code != EXIT_DONE) {
+    while (more) {
+        struct lockd_answer *next = NULL;
+        const enum lockd_rc rc =
+            lockd_list(ctl->client, name, after, /* limit= */ 0, (int)ctl->timeout_ms, &next);
+        lockd_answer_free(page); /* Not before: `after` stands in it. */
+        page = next;
+        if (rc != LOCKD_OK) {
+            code = report(ctl, name, rc, page, /* makes= */ false);
             break;
         }
-        code = print_page(ctl, &reply, rows);
-        if (reply.children_count == 0) {
-            break;
+        for (size_t i = 0; i < page->entries_count; i++) {
+            print_entry(ctl, &page->entries[i], rows);
         }
-        const struct wire_text last = reply.children[reply.children_count - 1].name;
-        char *copy = realloc(after, last.size);
-        if (copy == NULL) {
-            code = EXIT_OTHER;
-            break;
-        }
-        after = memcpy(copy, last.data, last.size);
-        request.after = (struct wire_text){.data = after, .size = last.size};
+        more = page->more && page->entries_count > 0;
+        after = more ? page->entries[page->entries_count - 1].name : NULL;
     }
-    free(after);
+    lockd_answer_free(page);
     return code;
 }
 
@@ -180,65 +136,75 @@ enum exit_code cmd_ls(struct lockctl *ctl, int argc, char **argv)
 
 /* ------------------------------------------------------------------- writing */
 
-/* Reads a stream to its end, or to the size at which no request fits. */
-static bool read_all(FILE *in, struct wire_buffer *ret_content)
+/* Shows what a write brought, and ends the call. */
+static enum exit_code finish(const struct lockctl *ctl, const char *name, enum lockd_rc rc,
+                             struct lockd_answer *answer, enum result result, bool makes)
 {
-    char data[16 * 1024];
-    size_t size;
-    while (ret_content->size < WIRE_LINE_MAX && (size = fread(data, 1, sizeof data, in)) > 0) {
-        wire_append(ret_content, data, size);
+    enum exit_code code = EXIT_DONE;
+    if (rc != LOCKD_OK) {
+        code = report(ctl, name, rc, answer, makes);
+    } else if (ctl->output == OUTPUT_JSON) {
+        print_json_result(answer, result);
+    } else {
+        print_change(ctl, answer, name);
     }
-    if (ret_content->failed) {
-        errno = ENOMEM;
-    }
-    return !ferror(in) && !ret_content->failed;
+    lockd_answer_free(answer);
+    return code;
 }
 
-/* Says why a value could not be read; false. */
-static bool no_value(const struct lockctl *ctl, const char *source)
+/* Reads a stream to its end, or to where it is certainly too large.  malloc'ed;
+ * NULL: see errno. */
+static char *read_all(FILE *in, size_t *ret_size)
 {
-    fprintf(stderr, "lockctl: %s: %s: %s\n", ctl->command->name, source, strerror(errno));
-    return false;
+    char *content = malloc(CONTENT_MAX);
+    if (content == NULL) {
+        return NULL;
+    }
+    *ret_size = fread(content, 1, CONTENT_MAX, in);
+    if (ferror(in)) {
+        free(content);
+        return NULL;
+    }
+    return content;
 }
 
-/* The content that a VALUE stands for.  False: refused with a message. */
-static bool take_value(const struct lockctl *ctl, const char *value,
-                       struct wire_buffer *ret_content)
+/* The content that a VALUE stands for, malloc'ed.  NULL: refused with a message. */
+static char *take_value(const struct lockctl *ctl, const char *value, size_t *ret_size)
 {
-    if (value == NULL || strcmp(value, "-") == 0) {
-        return read_all(stdin, ret_content) || no_value(ctl, "standard input");
-    }
-    if (value[0] != '@' || value[1] == '@') {
+    const bool input = value == NULL || strcmp(value, "-") == 0;
+    if (!input && (value[0] != '@' || value[1] == '@')) {
         value += value[0] == '@';
-        wire_append(ret_content, value, strlen(value));
-        return true;
+        *ret_size = strlen(value);
+        return strdup(value);
     }
-    FILE *file = fopen(value + 1, "rbe");
-    const bool ok = (file != NULL && read_all(file, ret_content)) || no_value(ctl, value + 1);
-    if (file != NULL) {
+    FILE *file = input ? stdin : fopen(value + 1, "rbe");
+    char *content = file != NULL ? read_all(file, ret_size) : NULL;
+    if (content == NULL) {
+        fprintf(stderr, "lockctl: %s: %s: %s\n", ctl->command->name,
+                input ? "standard input" : value + 1, strerror(errno));
+    }
+    if (file != NULL && !input) {
         fclose(file);
     }
-    return ok;
+    return content;
 }
 
 static enum exit_code put(const struct lockctl *ctl, const char *name, const char *value,
                           uint64_t if_generation)
 {
-    struct wire_buffer content = {.data = NULL};
-    struct wire_request request = request_of(WIRE_NODE_PUT, name);
-    struct wire_reply reply;
-    enum exit_code code = EXIT_USAGE;
-    if (take_value(ctl, value, &content)) {
-        request.has_content = true;
-        request.content = (struct wire_text){.data = content.data, .size = content.size};
-        request.if_generation = if_generation;
-        code = call(ctl, &request, &reply);
+    size_t size = 0;
+    char *content = take_value(ctl, value, &size);
+    if (content == NULL) {
+        return EXIT_USAGE;
     }
-    if (code == EXIT_DONE) {
-        code = print_change(ctl, &reply, request.name);
-    }
-    wire_buffer_free(&content);
-    return code;
+    struct lockd_answer *answer = NULL;
+    const enum lockd_rc rc = lockd_put(ctl->client, /* session= */ NULL, name, content, size,
+                                       if_generation, (int)ctl->timeout_ms, &answer);
+    free(content);
+    /* Only a put on the condition that the file is there can miss it; any other
+     * makes it, and so misses what it would stand in. */
+    return finish(ctl, name, rc, answer, RESULT_PUT,
+                  /* makes= */ if_generation == 0 || if_generation == LOCKD_ANY);
 }
 
 enum exit_code cmd_put(struct lockctl *ctl, int argc, char **argv)
@@ -260,47 +226,50 @@ enum exit_code cmd_put(struct lockctl *ctl, int argc, char **argv)
     return code;
 }
 
-static struct wire_request directory_request(const char *name, size_t size)
-{
-    struct wire_request request = request_of(WIRE_NODE_CREATE, "");
-    request.name = (struct wire_text){.data = name, .size = size};
-    request.kind = WIRE_DIRECTORY;
-    return request;
-}
-
 static enum exit_code make_directory(const struct lockctl *ctl, const char *name)
 {
-    const struct wire_request request = directory_request(name, strlen(name));
-    struct wire_reply reply;
-    const enum exit_code code = call(ctl, &request, &reply);
-    return code == EXIT_DONE ? print_change(ctl, &reply, request.name) : code;
+    struct lockd_answer *answer = NULL;
+    const enum lockd_rc rc = lockd_create(ctl->client, /* session= */ NULL, name,
+                                          LOCKD_DIRECTORY, (int)ctl->timeout_ms, &answer);
+    return finish(ctl, name, rc, answer, RESULT_CREATE, /* makes= */ true);
+}
+
+/* Makes one directory of a path, or finds that something is there. */
+static enum exit_code make_component(const struct lockctl *ctl, const char *path)
+{
+    struct lockd_answer *answer = NULL;
+    const enum lockd_rc rc = lockd_create(ctl->client, /* session= */ NULL, path,
+                                          LOCKD_DIRECTORY, (int)ctl->timeout_ms, &answer);
+    const enum exit_code code = rc == LOCKD_OK || rc == LOCKD_E_EXISTS
+                                    ? EXIT_DONE
+                                    : report(ctl, path, rc, answer, /* makes= */ true);
+    lockd_answer_free(answer);
+    return code;
 }
 
 /* Makes what is missing from the top downwards.  The last word is a stat, which
  * tells a directory that was there from a file that is in the way. */
-static enum exit_code make_parents(const struct lockctl *ctl, const char *name)
+static enum exit_code make_parents(const struct lockctl *ctl, char *name)
 {
-    struct wire_reply reply;
     size_t size = strcspn(name + strlen("/ls/"), "/") + strlen("/ls/");
     while (name[size] != 0) {
         size += 1 + strcspn(name + size + 1, "/");
-        const struct wire_request request = directory_request(name, size);
-        const enum exit_code code = call_any(ctl, &request, &reply);
+        const char end = name[size];
+        name[size] = 0;
+        const enum exit_code code = make_component(ctl, name);
+        name[size] = end;
         if (code != EXIT_DONE) {
             return code;
         }
-        if (reply.error != WIRE_OK && reply.error != WIRE_EXISTS) {
-            return report(ctl, &request, &reply);
-        }
     }
-    const struct wire_request request = request_of(WIRE_NODE_STAT, name);
-    const enum exit_code code = call(ctl, &request, &reply);
-    if (code == EXIT_DONE && reply.stat.kind != WIRE_DIRECTORY) {
-        const struct wire_reply refusal = {.error = WIRE_EXISTS,
-                                           .message = text_of("a file of that name exists")};
-        return report(ctl, &request, &refusal);
+    struct lockd_answer *answer = NULL;
+    const enum lockd_rc rc = lockd_stat_node(ctl->client, name, (int)ctl->timeout_ms, &answer);
+    if (rc == LOCKD_OK && answer->stat.kind != LOCKD_DIRECTORY) {
+        complain(ctl, name, "a file of that name exists");
+        lockd_answer_free(answer);
+        return EXIT_CONFLICT;
     }
-    return code == EXIT_DONE ? print_change(ctl, &reply, request.name) : code;
+    return finish(ctl, name, rc, answer, RESULT_STAT, /* makes= */ false);
 }
 
 enum exit_code cmd_mkdir(struct lockctl *ctl, int argc, char **argv)
@@ -331,13 +300,11 @@ enum exit_code cmd_rm(struct lockctl *ctl, int argc, char **argv)
     if (name == NULL) {
         return EXIT_USAGE;
     }
-    struct wire_request request = request_of(WIRE_NODE_DELETE, name);
-    struct wire_reply reply;
-    request.if_generation = if_generation;
-    enum exit_code code = call(ctl, &request, &reply);
-    if (code == EXIT_DONE) {
-        code = print_change(ctl, &reply, request.name);
-    }
+    struct lockd_answer *answer = NULL;
+    const enum lockd_rc rc = lockd_delete(ctl->client, /* session= */ NULL, name, if_generation,
+                                          (int)ctl->timeout_ms, &answer);
+    const enum exit_code code =
+        finish(ctl, name, rc, answer, RESULT_DELETE, /* makes= */ false);
     free(name);
     return code;
 }

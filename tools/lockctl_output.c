@@ -7,8 +7,8 @@
  */
 #include "tools/lockctl.h"
 
-#include <assert.h>
-#include <jansson.h>
+#include <getopt.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,10 +16,9 @@
 
 #define HERE "/ls/local"
 
-struct wire_text text_of(const char *word)
-{
-    return (struct wire_text){.data = word, .size = strlen(word)};
-}
+enum { TROUBLE_MAX = 512 };
+
+/* -------------------------------------------------------------------- names */
 
 char *full_name(const struct lockctl *ctl, const char *text)
 {
@@ -33,7 +32,7 @@ char *full_name(const struct lockctl *ctl, const char *text)
         usage_error(ctl, "the name %s is neither bare nor below /ls/", text);
         return NULL;
     }
-    if (text != NULL && !wire_is_text(text_of(text))) {
+    if (text != NULL && !is_text(text, strlen(text))) {
         usage_error(ctl, "the name is not UTF-8, or has control characters");
         return NULL;
     }
@@ -45,181 +44,145 @@ char *full_name(const struct lockctl *ctl, const char *text)
     return name;
 }
 
+char *only_name(const struct lockctl *ctl, int argc, char **argv)
+{
+    if (argc - optind != 1) {
+        usage_error(ctl, argc == optind ? "no NAME is given" : "more than one NAME is given");
+        return NULL;
+    }
+    return full_name(ctl, argv[optind]);
+}
+
 /* ------------------------------------------------------------------- errors */
 
 /* A server's words for a terminal: nothing that it would obey. */
-static void put_clean(struct wire_text text)
+static void put_clean(const char *text)
 {
-    for (size_t i = 0; i < text.size; i++) {
-        const unsigned char c = (unsigned char)text.data[i];
+    for (; *text != 0; text++) {
+        const unsigned char c = (unsigned char)*text;
         fputc(c < 0x20 || c == 0x7f ? '?' : c, stderr);
     }
 }
 
-static void put_subject(const struct lockctl *ctl, struct wire_text name)
+static void put_subject(const struct lockctl *ctl, const char *name)
 {
-    fprintf(stderr, "lockctl: %s", ctl->command->name);
-    if (name.size > 0) {
-        fprintf(stderr, " %.*s", (int)name.size, name.data);
-    }
-    fputs(": ", stderr);
+    fprintf(stderr, "lockctl: %s%s%s: ", ctl->command->name, name != NULL ? " " : "",
+            name != NULL ? name : "");
 }
 
-enum exit_code report_no_master(const struct lockctl *ctl, struct wire_text name)
+void complain(const struct lockctl *ctl, const char *name, const char *format, ...)
 {
+    va_list arguments;
     put_subject(ctl, name);
-    fprintf(stderr, "no master was reached within %llu ms, so nothing was done; asked were\n",
-            (unsigned long long)ctl->timeout_ms);
-    for (size_t i = 0; i < client_endpoints(ctl->client); i++) {
-        const char *trouble = client_trouble(ctl->client, i);
-        fprintf(stderr, "  %s: ", client_endpoint(ctl->client, i));
-        put_clean(text_of(*trouble == 0 ? "not asked in time" : trouble));
-        fputc('\n', stderr);
-    }
-    return EXIT_UNAVAILABLE;
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fputc('\n', stderr);
 }
 
-static enum exit_code report_unknown(const struct lockctl *ctl, struct wire_text name)
+static enum exit_code exit_code_of(enum lockd_rc rc)
 {
-    put_subject(ctl, name);
-    fprintf(stderr,
-            "the outcome is unknown: no answer came, and it may or may not have been done; "
-            "look with: lockctl stat %.*s\n",
-            (int)name.size, name.data);
-    return EXIT_UNKNOWN;
-}
-
-static enum exit_code exit_code_of(enum wire_error error)
-{
-    switch (error) {
-    case WIRE_OK:
+    switch (rc) {
+    case LOCKD_OK:
         return EXIT_DONE;
-    case WIRE_BAD_NAME:
-    case WIRE_TOO_LARGE:
+    case LOCKD_E_BAD_NAME:
+    case LOCKD_E_TOO_LARGE:
         return EXIT_USAGE;
-    case WIRE_CONFLICT:
-    case WIRE_LOCKED:
-    case WIRE_STALE_HANDLE:
-    case WIRE_EXISTS:
-    case WIRE_NOT_EMPTY:
-    case WIRE_WRONG_KIND:
-    case WIRE_OLD_EPOCH:
+    case LOCKD_E_CONFLICT:
+    case LOCKD_E_LOCKED:
+    case LOCKD_E_EXISTS:
+    case LOCKD_E_NOT_EMPTY:
+    case LOCKD_E_WRONG_KIND:
+    case LOCKD_E_STALE:
         return EXIT_CONFLICT;
-    case WIRE_NO_NODE:
+    case LOCKD_E_NO_NODE:
         return EXIT_NO_NODE;
-    case WIRE_NOT_MASTER:
-    case WIRE_UNAVAILABLE:
+    case LOCKD_E_UNAVAILABLE:
         return EXIT_UNAVAILABLE;
-    case WIRE_UNKNOWN_OUTCOME:
+    case LOCKD_E_UNKNOWN:
         return EXIT_UNKNOWN;
-    case WIRE_LOCK_DELAY:
-    case WIRE_OVERLOADED:
+    case LOCKD_E_TIMEOUT:
+    case LOCKD_E_OVERLOADED:
+    case LOCKD_E_LOCK_DELAY:
         return EXIT_AGAIN;
-    case WIRE_DENIED:
+    case LOCKD_E_DENIED:
         return EXIT_DENIED;
-    case WIRE_SESSION_EXPIRED:
+    case LOCKD_E_EXPIRED:
+    case LOCKD_E_NOT_HELD:
         return EXIT_LOST;
-    case WIRE_PARSE_ERROR:
-    case WIRE_INVALID_REQUEST:
-    case WIRE_METHOD_NOT_FOUND:
-    case WIRE_INVALID_PARAMS:
-    default:
+    case LOCKD_E_CANCELLED:
+    case LOCKD_E_CLOSED:
+    case LOCKD_E_INVALID:
+    case LOCKD_E_NO_MEMORY:
+    case LOCKD_E_SYSTEM:
+    case LOCKD_E_PROTOCOL:
         return EXIT_OTHER;
     }
+    return EXIT_OTHER;
 }
 
-/* The name of the directory that a node stands in. */
-static struct wire_text parent_of(struct wire_text name)
+static void put_no_master(const struct lockctl *ctl)
 {
-    while (name.size > 0 && name.data[name.size - 1] != '/') {
-        name.size--;
+    char trouble[TROUBLE_MAX];
+    lockd_client_trouble(ctl->client, trouble, sizeof trouble);
+    fprintf(stderr, "no master was reached within %llu ms, so nothing was done",
+            (unsigned long long)ctl->timeout_ms);
+    if (trouble[0] != 0) {
+        fputs("; ", stderr);
+        put_clean(trouble);
     }
-    name.size -= name.size > 0;
-    return name;
 }
 
-/* What to do, behind what is wrong; nothing where that says it. */
-static void put_advice(const struct wire_request *request, const struct wire_reply *reply)
+static void put_unknown(const char *name)
 {
-    const struct wire_text parent = parent_of(request->name);
-    /* Only a put on the condition that the file is there can miss it; any other
-     * makes it, and so misses what it would stand in. */
-    const bool makes = request->method == WIRE_NODE_CREATE ||
-                       (request->method == WIRE_NODE_PUT &&
-                        (request->if_generation == 0 || request->if_generation == WIRE_ANY));
-    if (reply->error == WIRE_NO_NODE && makes) {
-        fprintf(stderr, "; make its directory with: lockctl mkdir -p %.*s", (int)parent.size,
-                parent.data);
-    } else if (reply->error == WIRE_CONFLICT && reply->has_stat) {
+    fputs("the outcome is unknown: no answer came, and it may or may not have been done",
+          stderr);
+    if (name != NULL) {
+        fprintf(stderr, "; look with: lockctl stat %s", name);
+    }
+}
+
+/* What the cell says of the failure, and what to do where that doesn't say it. */
+static void put_refusal(const char *name, enum lockd_rc rc, const struct lockd_answer *answer,
+                        bool makes)
+{
+    const bool told = answer != NULL && answer->detail != NULL && answer->detail[0] != 0;
+    put_clean(told ? answer->detail : lockd_strerror(rc));
+    if (rc == LOCKD_E_NO_NODE && makes) {
+        const char *slash = strrchr(name, '/');
+        fprintf(stderr, "; make its directory with: lockctl mkdir -p %.*s",
+                slash != NULL ? (int)(slash - name) : 0, name);
+    } else if (rc == LOCKD_E_CONFLICT && answer != NULL && answer->has_stat) {
         fprintf(stderr, ": it is %llu, at revision %llu",
-                (unsigned long long)reply->stat.generation,
-                (unsigned long long)reply->stat.revision);
-    } else if (reply->error == WIRE_NOT_EMPTY) {
+                (unsigned long long)answer->stat.generation,
+                (unsigned long long)answer->stat.revision);
+    } else if (rc == LOCKD_E_NOT_EMPTY) {
         fputs("; delete what is in it first", stderr);
-    } else if (reply->error == WIRE_BAD_NAME) {
+    } else if (rc == LOCKD_E_BAD_NAME) {
         fputs("; names are /ls/CELL/ and components of 1 to 255 octets joined by single /, "
               "not . or ..",
               stderr);
-    } else if (reply->error == WIRE_UNKNOWN_OUTCOME && request->name.size > 0) {
-        fprintf(stderr, "; look with: lockctl stat %.*s", (int)request->name.size,
-                request->name.data);
     }
 }
 
-enum exit_code report(const struct lockctl *ctl, const struct wire_request *request,
-                      const struct wire_reply *reply)
+enum exit_code report(const struct lockctl *ctl, const char *name, enum lockd_rc rc,
+                      const struct lockd_answer *answer, bool makes)
 {
-    assert(reply->error != WIRE_OK);
-    put_subject(ctl, request->name);
-    put_clean(reply->message);
-    put_advice(request, reply);
+    put_subject(ctl, name);
+    if (rc == LOCKD_E_UNAVAILABLE) {
+        put_no_master(ctl);
+    } else if (rc == LOCKD_E_UNKNOWN) {
+        put_unknown(name);
+    } else {
+        put_refusal(name, rc, answer, makes);
+    }
     fputc('\n', stderr);
-    return exit_code_of(reply->error);
-}
-
-enum exit_code call_any(const struct lockctl *ctl, const struct wire_request *request,
-                        struct wire_reply *ret_reply)
-{
-    switch (client_call(ctl->client, request, ret_reply)) {
-    case CLIENT_ANSWERED:
-        return EXIT_DONE;
-    case CLIENT_NO_MASTER:
-        return report_no_master(ctl, request->name);
-    case CLIENT_UNKNOWN:
-        return report_unknown(ctl, request->name);
-    case CLIENT_TOO_LARGE:
-        put_subject(ctl, request->name);
-        fputs("the content is too large for a request\n", stderr);
-        return EXIT_USAGE;
-    case CLIENT_NO_MEMORY:
-    default:
-        put_subject(ctl, request->name);
-        fputs("out of memory\n", stderr);
-        return EXIT_OTHER;
-    }
-}
-
-enum exit_code call(const struct lockctl *ctl, const struct wire_request *request,
-                    struct wire_reply *ret_reply)
-{
-    const enum exit_code code = call_any(ctl, request, ret_reply);
-    return code == EXIT_DONE && ret_reply->error != WIRE_OK ? report(ctl, request, ret_reply)
-                                                            : code;
+    return exit_code_of(rc);
 }
 
 /* ------------------------------------------------------------------ results */
 
-enum exit_code print_result(const struct lockctl *ctl)
-{
-    const struct wire_text line = client_line(ctl->client);
-    json_t *root = json_loadb(line.data, line.size, 0, NULL);
-    const int rc = json_dumpf(json_object_get(root, "result"), stdout, JSON_COMPACT);
-    json_decref(root);
-    fputc('\n', stdout);
-    return rc == 0 ? EXIT_DONE : EXIT_OTHER;
-}
-
-static void time_text(uint64_t unix_ms, char ret_text[32])
+void time_text(uint64_t unix_ms, char ret_text[32])
 {
     const time_t seconds = (time_t)(unix_ms / 1000);
     struct tm utc;
@@ -228,9 +191,9 @@ static void time_text(uint64_t unix_ms, char ret_text[32])
     }
 }
 
-static const char *kind_text(enum wire_kind kind)
+static const char *kind_text(enum lockd_kind kind)
 {
-    return kind == WIRE_DIRECTORY ? "directory" : "file";
+    return kind == LOCKD_DIRECTORY ? "directory" : "file";
 }
 
 void print_row_head(void)
@@ -239,22 +202,21 @@ void print_row_head(void)
            "MODIFIED", "NAME");
 }
 
-void print_row(const struct wire_stat *stat, struct wire_text name)
+void print_row(const struct lockd_stat *stat, const char *name)
 {
     char modified[32];
     time_text(stat->modified_ms, modified);
-    printf("%-9s %10llu %8llu %10llu  %-20s  %.*s\n", kind_text(stat->kind),
+    printf("%-9s %10llu %8llu %10llu  %-20s  %s\n", kind_text(stat->kind),
            (unsigned long long)stat->generation, (unsigned long long)stat->size,
-           (unsigned long long)stat->revision, modified, (int)name.size, name.data);
+           (unsigned long long)stat->revision, modified, name);
 }
 
-void print_stat(const struct wire_stat *stat, struct wire_text name)
+void print_stat(const struct lockd_stat *stat, const char *name)
 {
     char modified[32];
     time_text(stat->modified_ms, modified);
-    printf("name             %.*s\nkind             %s\n", (int)name.size, name.data,
-           kind_text(stat->kind));
-    if (stat->kind == WIRE_DIRECTORY) {
+    printf("name             %s\nkind             %s\n", name, kind_text(stat->kind));
+    if (stat->kind == LOCKD_DIRECTORY) {
         printf("children         %llu\n", (unsigned long long)stat->children);
     } else {
         printf("size             %llu\n", (unsigned long long)stat->size);
@@ -267,22 +229,17 @@ void print_stat(const struct wire_stat *stat, struct wire_text name)
            (unsigned long long)stat->revision, modified);
 }
 
-enum exit_code print_change(const struct lockctl *ctl, const struct wire_reply *reply,
-                            struct wire_text name)
+void print_change(const struct lockctl *ctl, const struct lockd_answer *answer,
+                  const char *name)
 {
-    if (ctl->output == OUTPUT_JSON) {
-        return print_result(ctl);
-    }
-    if (ctl->output == OUTPUT_TABLE && reply->has_stat) {
+    if (ctl->output == OUTPUT_TABLE && answer->has_stat) {
         print_row_head();
-        print_row(&reply->stat, name);
-    } else if (reply->has_stat) {
-        printf("%.*s generation %llu revision %llu\n", (int)name.size, name.data,
-               (unsigned long long)reply->stat.generation,
-               (unsigned long long)reply->stat.revision);
+        print_row(&answer->stat, name);
+    } else if (answer->has_stat) {
+        printf("%s generation %llu revision %llu\n", name,
+               (unsigned long long)answer->stat.generation,
+               (unsigned long long)answer->stat.revision);
     } else {
-        printf("%.*s deleted revision %llu\n", (int)name.size, name.data,
-               (unsigned long long)reply->revision);
+        printf("%s deleted revision %llu\n", name, (unsigned long long)answer->revision);
     }
-    return EXIT_DONE;
 }

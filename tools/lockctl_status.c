@@ -8,6 +8,7 @@
  * epoch.
  */
 #include "tools/lockctl.h"
+#include "tools/lockctl_cell.h"
 
 #include <getopt.h>
 #include <inttypes.h>
@@ -15,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { POLL_MS = 100 };
 
@@ -28,7 +30,7 @@ struct view {
 };
 
 struct picture {
-    struct view views[CLIENT_ENDPOINTS_MAX]; /* By endpoint. */
+    struct view views[CELL_ENDPOINTS_MAX]; /* By endpoint. */
     size_t count;
     const struct wire_status *master; /* NULL: nobody serves. */
 };
@@ -71,18 +73,16 @@ static bool view_keep(struct view *view, struct wire_text line)
 }
 
 /* Asks everyone known, those included that the others tell of meanwhile. */
-static void picture_take(struct client *client, uint64_t deadline_ms,
-                         struct picture *ret_picture)
+static void picture_take(struct cell *cell, uint64_t deadline_ms, struct picture *ret_picture)
 {
     struct picture *p = ret_picture;
     *p = (struct picture){.count = 0};
-    for (size_t i = 0; i < client_endpoints(client); i++) {
+    for (size_t i = 0; i < cell_endpoints(cell); i++) {
         struct view *view = &p->views[i];
         struct wire_reply reply;
-        const uint64_t share = link_now_ms() + client_share_ms(client);
-        view->answered =
-            client_ask(client, i, share < deadline_ms ? share : deadline_ms, &reply) &&
-            view_keep(view, client_line(client));
+        const uint64_t share = link_now_ms() + cell_share_ms(cell);
+        view->answered = cell_ask(cell, i, share < deadline_ms ? share : deadline_ms, &reply) &&
+                         view_keep(view, cell_line(cell));
         if (view->answered) {
             view->again = seen_before(p, view->status);
             if (view->status->serving &&
@@ -174,7 +174,7 @@ static void print_unseen(const struct wire_member *member)
 static const struct wire_member *member_at(const struct wire_status *master,
                                            const char *endpoint)
 {
-    const struct wire_text text = text_of(endpoint);
+    const struct wire_text text = {.data = endpoint, .size = strlen(endpoint)};
     for (uint32_t i = 0; master != NULL && i < master->members_count; i++) {
         const struct wire_text client = master->members[i].client;
         if (client.size == text.size && memcmp(client.data, text.data, text.size) == 0) {
@@ -184,37 +184,37 @@ static const struct wire_member *member_at(const struct wire_status *master,
     return NULL;
 }
 
-static bool has_row(const struct picture *p, const struct client *client,
+static bool has_row(const struct picture *p, const struct cell *cell,
                     const struct wire_member *member)
 {
     for (size_t i = 0; i < p->count; i++) {
         if (p->views[i].answered ? p->views[i].status->replica == member->id
-                                 : member_at(p->master, client_endpoint(client, i)) == member) {
+                                 : member_at(p->master, cell_endpoint(cell, i)) == member) {
             return true;
         }
     }
     return false;
 }
 
-static void print_replicas(const struct picture *p, const struct client *client)
+static void print_replicas(const struct picture *p, const struct cell *cell)
 {
     printf("%7s  %-21s  %-9s  %10s  %10s  %10s  %10s\n", "REPLICA", "ENDPOINT", "ROLE", "EPOCH",
            "CHOSEN", "APPLIED", "DURABLE");
     for (size_t i = 0; i < p->count; i++) {
         const struct view *view = &p->views[i];
-        const char *endpoint = client_endpoint(client, i);
+        const char *endpoint = cell_endpoint(cell, i);
         if (!view->answered) {
             const struct wire_member *member = member_at(p->master, endpoint);
             char number[24];
             snprintf(number, sizeof number, member == NULL ? "?" : "%" PRIu64,
                      member == NULL ? 0 : member->id);
-            print_silent(number, endpoint, client_trouble(client, i));
+            print_silent(number, endpoint, cell_trouble(cell, i));
         } else if (!view->again) {
             print_replica(view->status, endpoint, member_of(p->master, view->status->replica));
         }
     }
     for (uint32_t i = 0; p->master != NULL && i < p->master->members_count; i++) {
-        if (!has_row(p, client, &p->master->members[i])) {
+        if (!has_row(p, cell, &p->master->members[i])) {
             print_unseen(&p->master->members[i]);
         }
     }
@@ -235,15 +235,15 @@ static json_t *json_of(const struct wire_status *status, const struct picture *p
     return json_null();
 }
 
-static enum exit_code print_json(const struct picture *p, const struct client *client)
+static enum exit_code print_json(const struct picture *p, const struct cell *cell)
 {
     json_t *replicas = json_array();
     for (size_t i = 0; i < p->count; i++) {
         const struct view *view = &p->views[i];
-        const char *endpoint = client_endpoint(client, i);
+        const char *endpoint = cell_endpoint(cell, i);
         if (!view->answered) {
             json_array_append_new(replicas, json_pack("{s:s, s:s}", "endpoint", endpoint,
-                                                      "error", client_trouble(client, i)));
+                                                      "error", cell_trouble(cell, i)));
         } else if (!view->again) {
             json_array_append_new(replicas, json_pack("{s:s, s:o}", "endpoint", endpoint,
                                                       "status", json_of(view->status, p)));
@@ -259,17 +259,18 @@ static enum exit_code print_json(const struct picture *p, const struct client *c
 
 /* ------------------------------------------------------------------- command */
 
-static enum exit_code show(const struct lockctl *ctl, const struct picture *p)
+static enum exit_code show(const struct lockctl *ctl, const struct cell *cell,
+                           const struct picture *p)
 {
     enum exit_code code = EXIT_DONE;
     if (ctl->output == OUTPUT_JSON) {
-        code = print_json(p, ctl->client);
+        code = print_json(p, cell);
     } else {
         if (ctl->output == OUTPUT_SIMPLE && p->master != NULL) {
             print_cell(p->master);
             printf("\n");
         }
-        print_replicas(p, ctl->client);
+        print_replicas(p, cell);
     }
     if (p->master == NULL) {
         fflush(stdout);
@@ -279,36 +280,57 @@ static enum exit_code show(const struct lockctl *ctl, const struct picture *p)
     return code;
 }
 
-enum exit_code cmd_status(struct lockctl *ctl, int argc, char **argv)
+/* Looks at the cell, again and again until somebody serves or the time is over. */
+static void watch(const struct lockctl *ctl, struct cell *cell, uint64_t wait_ms,
+                  struct picture *ret_picture)
+{
+    const uint64_t until = link_now_ms() + wait_ms;
+    for (;;) {
+        picture_take(cell, link_now_ms() + ctl->timeout_ms, ret_picture);
+        if (ret_picture->master != NULL || link_now_ms() >= until) {
+            return;
+        }
+        picture_free(ret_picture);
+        nanosleep(&(struct timespec){.tv_nsec = POLL_MS * 1000000L}, NULL);
+    }
+}
+
+static bool take_wait(const struct lockctl *ctl, int argc, char **argv, uint64_t *ret_ms)
 {
     static const struct option options[] = {{"wait", required_argument, NULL, 'w'},
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
-    uint64_t wait_ms = 0;
+    *ret_ms = 0;
     while (next_option(ctl, argc, argv, "h", options) == 'w') {
-        if (!parse_duration(optarg, &wait_ms)) {
-            return usage_error(ctl, "\"%s\" is not a duration such as 500ms or 10s", optarg);
+        if (!parse_duration(optarg, ret_ms)) {
+            usage_error(ctl, "\"%s\" is not a duration such as 500ms or 10s", optarg);
+            return false;
         }
     }
     if (optind != argc) {
-        return usage_error(ctl, "no NAME is expected");
+        usage_error(ctl, "no NAME is expected");
+        return false;
     }
-    const uint64_t now = link_now_ms();
-    const uint64_t wait_until = now + wait_ms;
-    struct picture *p = calloc(1, sizeof *p);
-    if (p == NULL) {
-        return EXIT_OTHER;
+    return true;
+}
+
+enum exit_code cmd_status(struct lockctl *ctl, int argc, char **argv)
+{
+    uint64_t wait_ms;
+    if (!take_wait(ctl, argc, argv, &wait_ms)) {
+        return EXIT_USAGE;
     }
-    for (;;) {
-        picture_take(ctl->client, link_now_ms() + ctl->timeout_ms, p);
-        if (p->master != NULL || link_now_ms() >= wait_until) {
-            break;
-        }
-        picture_free(p);
-        client_pause(POLL_MS, wait_until);
+    enum exit_code code = EXIT_OTHER;
+    struct picture *picture = calloc(1, sizeof *picture);
+    struct cell *cell = cell_new(ctl->endpoints, ctl->timeout_ms);
+    if (picture == NULL || cell == NULL) {
+        fputs("lockctl: status: out of memory\n", stderr);
+    } else {
+        watch(ctl, cell, wait_ms, picture);
+        code = show(ctl, cell, picture);
+        picture_free(picture);
     }
-    const enum exit_code code = show(ctl, p);
-    picture_free(p);
-    free(p);
+    cell_free(cell);
+    free(picture);
     return code;
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * client_link.h -- one blocking TCP connection to one replica, in lines.
+ * lockctl_link.h -- one blocking TCP connection to one replica, in lines.
  *
  * Every call ends by a deadline.  A failed call says why in `ret_why`, as the
  * end of a sentence ("Connection refused"); the link is then only good for
  * link_close().
  */
-#ifndef TOOLS_CLIENT_LINK_H
-#define TOOLS_CLIENT_LINK_H
+#ifndef TOOLS_LOCKCTL_LINK_H
+#define TOOLS_LOCKCTL_LINK_H
 
 #include "libclient/wire.h"
 
@@ -36,10 +36,8 @@ bool link_open(struct link *l, const char *address, uint64_t deadline_ms,
                char ret_why[LINK_WHY_MAX]);
 void link_close(struct link *l);
 
-/* False with `ret_whole` false: the last octet, the newline, never left this
- * process, so the peer can't have executed the line. */
 bool link_send(struct link *l, const void *data, size_t size, uint64_t deadline_ms,
-               bool *ret_whole, char ret_why[LINK_WHY_MAX]);
+               char ret_why[LINK_WHY_MAX]);
 
 /* The next line without its newline, valid until the next call. */
 bool link_line(struct link *l, uint64_t deadline_ms, struct wire_text *ret_line,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * client_link.c -- see client_link.h.
+ * lockctl_link.c -- see lockctl_link.h.
  */
-#include "tools/client_link.h"
+#include "tools/lockctl_link.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -165,10 +165,9 @@ void link_close(struct link *l)
 /* ------------------------------------------------------------------ send, receive */
 
 bool link_send(struct link *l, const void *data, size_t size, uint64_t deadline_ms,
-               bool *ret_whole, char ret_why[LINK_WHY_MAX])
+               char ret_why[LINK_WHY_MAX])
 {
     size_t sent = 0;
-    *ret_whole = false;
     while (sent < size) {
         const ssize_t count = send(l->fd, (const char *)data + sent, size - sent, MSG_NOSIGNAL);
         if (count >= 0) {
@@ -181,7 +180,6 @@ bool link_send(struct link *l, const void *data, size_t size, uint64_t deadline_
             return why_not(ret_why, strerror(errno));
         }
     }
-    *ret_whole = true;
     return true;
 }
 
