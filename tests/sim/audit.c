@@ -74,6 +74,7 @@ static void record(struct world *w, struct replica *r, const struct paxos_entry 
         a->masters++;
     }
     slot->barrier = a->barrier;
+    audit_sessions_applied(w, r, entry->slot, &slot->value);
 }
 
 static void compare(struct world *w, struct replica *r, const struct paxos_entry *entry,
@@ -226,12 +227,25 @@ static struct history_request request_of(struct history *h, const struct lease_c
         request.if_generation = c->if_generation;
         request.if_instance = c->if_instance;
         break;
+    case LEASE_CMD_SESSION_OPEN:
+    case LEASE_CMD_SESSION_CLOSE:
+    case LEASE_CMD_SESSION_EXPIRE:
+    case LEASE_CMD_ACQUIRE:
+    case LEASE_CMD_RELEASE:
+    case LEASE_CMD_CANCEL:
+    case LEASE_CMD_TIMEOUT:
+        break; /* Not of a file: history_entry.command has it. */
     }
     return request;
 }
 
-static void log_commands(struct world *w, struct history *h, paxos_slot slot,
-                         const struct paxos_value *value)
+static bool of_file(enum lease_command_type type)
+{
+    return type == LEASE_CMD_PUT || type == LEASE_CMD_CREATE || type == LEASE_CMD_DELETE;
+}
+
+void audit_log_commands(struct world *w, struct history *h, paxos_slot slot,
+                        const struct paxos_value *value)
 {
     struct reader r = reader_over(value->data);
     for (uint32_t position = 1; read_left(&r) > 0; position++) {
@@ -245,6 +259,9 @@ static void log_commands(struct world *w, struct history *h, paxos_slot slot,
             .wall_ms = value->wall_ms,
             .op = workload_op_of(command.principal),
             .request = request_of(h, &command),
+            .command = command.session != 0 || !of_file(command.type)
+                           ? history_copy_command(h, &command)
+                           : NULL,
         };
         history_entry_add(h, &entry);
     }
@@ -259,7 +276,7 @@ void audit_log(struct world *w, struct history *h)
                 .index = {.slot = slot}, .epoch = value->epoch, .self_made = true};
             history_entry_add(h, &entry);
         } else {
-            log_commands(w, h, slot, value);
+            audit_log_commands(w, h, slot, value);
         }
     }
 }
@@ -272,6 +289,7 @@ void audit_start(struct world *w)
     *a = (struct audit){.slots_capacity = 256, .proposals_capacity = 256, .proposals_count = 1};
     a->slots = sim_allocate(a->slots_capacity * sizeof *a->slots);
     a->proposals = sim_allocate(a->proposals_capacity * sizeof *a->proposals);
+    model_start(&a->model);
     w->audit = a;
 }
 
@@ -282,6 +300,7 @@ void audit_stop(struct world *w)
         free(a->replicas[i].votes);
         free(a->replicas[i].reported);
     }
+    model_free(&a->model);
     history_free(&a->memory);
     free(a->slots);
     free(a->proposals);

@@ -26,6 +26,21 @@
  *     epoch        what applies is of the newest epoch; reads come from
  *                  behind the master's own first entry                      (G5)
  *     reply        every request is answered once, and not after its end
+ *
+ * and of sessions and locks:
+ *
+ *     queue, token who holds and awaits what, in which order and with which
+ *                  token, is what a model makes of the log              (G6, G7)
+ *     at-most-once the revision is that of the model: nothing twice         (G4)
+ *     owners       every owner and waiter is in the session table           (G6)
+ *     outcome      (session, request) is always answered with what it first
+ *                  came to, at the same place                               (G4)
+ *     expiry       no session is over that its client believes in           (G6)
+ *     judged       no session is ended whose KeepAlive could be read in time
+ *     belief       nobody believes to hold what it doesn't hold             (G9)
+ *     fence        a resource behind a lock sees no token below an earlier  (G8)
+ *     calls        every call of the library ends once
+ *     session-order a session's reads never go back                        (G13)
  */
 #ifndef TESTS_SIM_AUDIT_H
 #define TESTS_SIM_AUDIT_H
@@ -66,6 +81,26 @@ uint64_t audit_digest(const struct world *w, paxos_slot slot);
 
 /* Masterships whose own first entry was applied. */
 uint32_t audit_masters(const struct world *w);
+
+/* A batch is about to be stored; what is in it of the replica's own mastership, it
+ * proposes now. */
+void audit_proposed(struct world *w, const struct replica *r, const struct store_batch *batch);
+
+/* The commands of a value are added to a history's log. */
+void audit_log_commands(struct world *w, struct history *h, paxos_slot slot,
+                        const struct paxos_value *value);
+
+/* A request of a session, which must get what it first came to. */
+void audit_answered(struct world *w, const struct replica *r, uint64_t session,
+                    uint64_t request, const struct service_reply *reply);
+
+/* A client believes now, by a clock that can be trusted, that its session lives;
+ * that it holds a lock. */
+void audit_believes(struct world *w, uint64_t session);
+void audit_believes_held(struct world *w, uint64_t session, struct bytes path, uint64_t token);
+
+/* Can the clocks of this world be trusted? */
+bool audit_timely(const struct world *w);
 
 /* Writes the final log into the history. */
 void audit_log(struct world *w, struct history *h);

@@ -6,6 +6,7 @@
 #define TESTS_SIM_AUDIT_INTERNAL_H
 
 #include "tests/sim/audit.h"
+#include "tools/check/model.h"
 
 /* A value under a ballot in a slot, and who voted for it where it counts. */
 struct audit_proposal {
@@ -55,10 +56,15 @@ struct audit {
     uint64_t barrier;
     uint32_t masters;
     struct history memory; /* Keeps the values' bytes. */
+    struct model model;    /* What the log makes of files, sessions and locks. */
     struct audit_replica replicas[PLAN_REPLICAS_MAX];
 };
 
 struct audit_slot *audit_slot(struct world *w, paxos_slot slot);
+
+/* The newest slot has just been applied for the first time. */
+void audit_sessions_applied(struct world *w, const struct replica *r, paxos_slot slot,
+                            const struct paxos_value *value);
 
 /* Is this, which nobody has applied yet, chosen? */
 void audit_chosen(struct world *w, const struct replica *r, const struct paxos_entry *entry);

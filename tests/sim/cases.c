@@ -27,6 +27,8 @@ static const struct {
     {"a vote before its sync is caught", MUTANT_vote_before_sync},
     {"a read without a confirmation round is caught", MUTANT_read_without_round},
     {"a value that is not carried forward is caught", MUTANT_value_not_carried},
+    {"a request that is executed twice is caught", MUTANT_dedupe_not_consulted},
+    {"a client that counts its lease too late is caught", MUTANT_client_lease_from_receipt},
 };
 
 enum {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tests/sim/nemesis.h"
+#include "tests/sim/nemesis_internal.h"
 
 #include <string.h>
 
@@ -76,6 +76,11 @@ static void cut_off(struct world *w, uint32_t index, bool in, bool out, uint64_t
             cut_link(w, i, index, for_us);
         }
     }
+}
+
+void nemesis_cut_off(struct world *w, uint32_t index, uint64_t for_us)
+{
+    cut_off(w, index, /* in= */ true, /* out= */ true, for_us);
 }
 
 static void cut_random_links(struct world *w, uint64_t for_us)
@@ -315,7 +320,7 @@ static void strike_burst(struct world *w)
 
 /* ---------------------------------------------- only without firm leases */
 
-static void report_gone(struct world *w, const struct replica *gone)
+void nemesis_report_gone(struct world *w, const struct replica *gone)
 {
     for (uint32_t i = 0; i < w->plan.replicas; i++) {
         struct replica *r = w->replicas[i];
@@ -344,7 +349,7 @@ static void on_second_loss(struct world *w, const struct event *event)
 {
     const struct replica *master = replica_master(w);
     if (!w->healed && master != NULL && master->index != event->a) {
-        report_gone(w, master);
+        nemesis_report_gone(w, master);
     }
 }
 
@@ -383,7 +388,7 @@ static void strike_usurp(struct world *w)
     const uint64_t for_us = between_ms(w, 200, 490);
     if (chance_percent(&w->chance, 30)) {
         usurp_partly(w, master);
-        report_gone(w, master);
+        nemesis_report_gone(w, master);
         return;
     }
     workload_rush(w, master->index, w->now_us + 2 * for_us);
@@ -394,7 +399,7 @@ static void strike_usurp(struct world *w)
     } else {
         cut_off(w, master->index, /* in= */ true, /* out= */ true, 2 * for_us);
     }
-    report_gone(w, master);
+    nemesis_report_gone(w, master);
 }
 
 static void strike_clock_jump(struct world *w)
@@ -456,10 +461,16 @@ static void strike(struct world *w, enum fault fault)
         strike_usurp(w);
         break;
     case FAULT_FALSE_GONE:
-        report_gone(w, victim(w));
+        nemesis_report_gone(w, victim(w));
         break;
     case FAULT_CLOCK_JUMP:
         strike_clock_jump(w);
+        break;
+    case FAULT_ORPHAN:
+        nemesis_orphan(w);
+        break;
+    case FAULT_LATE_KEEPALIVES:
+        nemesis_late_keepalives(w);
         break;
     case FAULTS:
         break;

@@ -47,7 +47,9 @@ enum {
       "makes the others believe, wrongly, that the master is gone, while clients "             \
       "rush both (only without firm leases)")                                                  \
     X(FAULT_FALSE_GONE, "reports a living peer as gone (only without firm leases)")            \
-    X(FAULT_CLOCK_JUMP, "moves a clock forward (only without firm leases)")
+    X(FAULT_CLOCK_JUMP, "moves a clock forward (only without firm leases)")                    \
+    X(FAULT_ORPHAN, "leaves a master only its clients, while another begins, then stops them") \
+    X(FAULT_LATE_KEEPALIVES, "lets KeepAlives arrive at a master that is away")
 
 enum fault {
 #define FAULT_ENUM(name, text) name,

@@ -7,6 +7,7 @@
 
 #include "paxos/describe.h"
 #include "tests/sim/audit.h"
+#include "tests/sim/links.h"
 #include "tests/sim/net.h"
 #include "tests/sim/workload.h"
 
@@ -69,6 +70,7 @@ static bool obey(struct world *w, struct replica *r, const struct service_output
         if (w->tracing) {
             trace_store(w, r, out->store);
         }
+        audit_proposed(w, r, out->store);
         disk_write(w, &r->disk, out->store);
     }
     for (uint32_t i = 0; i < out->reads_count; i++) {
@@ -76,7 +78,11 @@ static bool obey(struct world *w, struct replica *r, const struct service_output
     }
     for (uint32_t i = 0; i < out->replies_count; i++) {
         audit_replied(w, r, &out->replies[i]);
-        workload_reply(w, r, &out->replies[i]);
+        if (out->replies[i].client >= LINKS_FIRST) {
+            links_reply(w, r, &out->replies[i]);
+        } else {
+            workload_reply(w, r, &out->replies[i]);
+        }
     }
     return true;
 }
@@ -432,6 +438,7 @@ void replica_resume(struct world *w, struct replica *r)
         world_trace(w, r->index + 1U, "go on", "%u events waited", r->backlog_count);
     }
     r->state = REPLICA_UP;
+    r->resumed_us = w->now_us;
     struct event *backlog = r->backlog;
     const uint32_t count = r->backlog_count;
     r->backlog = NULL;

@@ -39,6 +39,7 @@ struct replica {
     bool turn_due;              /* A turn waits in the heap. */
     uint32_t crash_after_sends; /* Dies at the n-th send from now; 0: doesn't. */
 
+    uint64_t resumed_us;   /* When it last went on. */
     struct event *backlog; /* What came while it was stopped. */
     uint32_t backlog_count, backlog_capacity;
 

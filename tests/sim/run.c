@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "paxos/describe.h"
+#include "tests/sim/agents.h"
 #include "tests/sim/audit.h"
 #include "tests/sim/nemesis.h"
 #include "tests/sim/net.h"
@@ -16,6 +17,7 @@
 enum {
     MASTER_WITHIN_S = 10, /* Of the end of the faults. */
     DONE_AT_LEAST = 20,   /* Ops that succeed then. */
+    GRANTED_AT_LEAST = 1, /* Locks. */
     DONE_WITHIN_S = 30,
     CONVERGED_WITHIN_S = 10,
 };
@@ -60,12 +62,13 @@ static bool master_serves(struct world *w)
 
 static bool enough_done(struct world *w)
 {
-    return workload_done_since_heal(w) >= DONE_AT_LEAST;
+    return workload_done_since_heal(w) >= DONE_AT_LEAST &&
+           agents_granted_since_heal(w) >= GRANTED_AT_LEAST;
 }
 
 static bool all_ended(struct world *w)
 {
-    return workload_ended(w);
+    return workload_ended(w) && agents_ended(w);
 }
 
 /* Everybody has applied all that anybody has applied, and the master has nothing
@@ -121,6 +124,7 @@ static void live(struct world *w, const struct run_options *options)
         audit_step(w);
     }
     workload_quiesce(w);
+    agents_quiesce(w);
     run_until(w, all_ended, CONVERGED_WITHIN_S, "an op has not ended");
     run_until(w, converged, CONVERGED_WITHIN_S, "the replicas have not converged");
     check_states(w);
@@ -158,9 +162,13 @@ void run_seed(uint64_t seed, const struct run_options *options, struct run_resul
         audit_start(w);
         replicas_start(w);
         workload_start(w);
+        links_start(w);
+        agents_start(w);
         live(w, options);
         report(w, ret_result);
         ret_result->good = true;
+        agents_stop(w);
+        links_stop(w);
         workload_stop(w);
         replicas_stop(w);
         audit_stop(w);

@@ -547,6 +547,11 @@ void workload_cut(struct world *w, uint32_t replica, uint64_t until_us)
     w->workload->cut_until_us[replica] = until_us;
 }
 
+uint64_t workload_cut_until_us(const struct world *w, uint32_t replica)
+{
+    return w->workload->cut_until_us[replica];
+}
+
 void workload_quiesce(struct world *w)
 {
     w->workload->quiet = true;

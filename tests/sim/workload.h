@@ -30,6 +30,8 @@ uint32_t workload_op_of(struct bytes principal);
 /* The clients of this replica can't reach it, or can't hear it, until then. */
 void workload_cut(struct world *w, uint32_t replica, uint64_t until_us);
 
+uint64_t workload_cut_until_us(const struct world *w, uint32_t replica);
+
 /* One client sends many writes at once to this replica. */
 void workload_burst(struct world *w, uint32_t replica);
 

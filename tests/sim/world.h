@@ -11,7 +11,9 @@
  *     net       frames between replicas
  *     disk      what a replica keeps, and what a crash leaves of it
  *     replica   the daemon's loop around the real service
- *     workload  clients, and the history they write
+ *     workload  clients without sessions, and the history they write
+ *     agents    clients with sessions and locks, on the real client engine
+ *     links     their connections, and the real gateway at the end of each
  *     audit     the checkers that look on at every step
  *     run       the phases of a world's life
  */
@@ -60,6 +62,8 @@ struct world {
     struct net *net;
     struct audit *audit;
     struct workload *workload;
+    struct agents *agents;
+    struct links *links;
     struct replica *replicas[PLAN_REPLICAS_MAX]; /* plan.replicas of them. */
 
     bool tracing;

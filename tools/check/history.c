@@ -69,6 +69,24 @@ struct bytes history_copy(struct history *h, struct bytes bytes)
     return bytes_of(at, bytes.size);
 }
 
+/* Without what only people read: the label and the principal. */
+const struct lease_command *history_copy_command(struct history *h,
+                                                 const struct lease_command *command)
+{
+    enum { ALIGNMENT = _Alignof(struct lease_command) };
+    struct lease_command copy = *command;
+    copy.principal = bytes_of(NULL, 0);
+    copy.label = bytes_of(NULL, 0);
+    copy.path = history_copy(h, command->path);
+    copy.content = history_copy(h, command->content);
+    struct history_chunk *chunk = chunk_with_room(h, sizeof copy + ALIGNMENT);
+    uint8_t *at = chunk->data + chunk->size;
+    const size_t gap = (ALIGNMENT - (uintptr_t)at % ALIGNMENT) % ALIGNMENT;
+    memcpy(at + gap, &copy, sizeof copy);
+    chunk->size += gap + sizeof copy;
+    return (const struct lease_command *)(const void *)(at + gap);
+}
+
 /* Frees all chunks but, if there is one, the first. */
 static void free_chunks_behind_first(struct history *h)
 {

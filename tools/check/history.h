@@ -15,7 +15,7 @@
 #ifndef TOOLS_CHECK_HISTORY_H
 #define TOOLS_CHECK_HISTORY_H
 
-#include "lease/types.h"
+#include "lease/command.h"
 
 enum history_type {
     HISTORY_PUT = 1,
@@ -85,6 +85,9 @@ struct history_entry {
     bool self_made;
     uint32_t op; /* Of history.ops, from 1; 0: nobody's. */
     struct history_request request;
+
+    /* What a session or the keeper asks, instead of `request`; NULL: neither. */
+    const struct lease_command *command;
 };
 
 /* Zero-initialise.  The bytes that ops and entries point at live until
@@ -102,6 +105,8 @@ struct history {
 uint32_t history_op_add(struct history *h, const struct history_op *op);
 void history_entry_add(struct history *h, const struct history_entry *entry);
 struct bytes history_copy(struct history *h, struct bytes bytes);
+const struct lease_command *history_copy_command(struct history *h,
+                                                 const struct lease_command *command);
 void history_reset(struct history *h);
 void history_free(struct history *h);
 

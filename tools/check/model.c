@@ -58,6 +58,20 @@ static void erase(struct model *m, const struct model_node *node)
     memmove(&m->nodes[at], &m->nodes[at + 1], (m->count - at) * sizeof *m->nodes);
 }
 
+void *model_grow(void *array, uint32_t count, uint32_t *capacity, size_t size)
+{
+    if (count < *capacity) {
+        return array;
+    }
+    *capacity = *capacity == 0 ? 16 : *capacity * 2;
+    return must(realloc(array, *capacity * size));
+}
+
+struct model_node *model_find(const struct model *m, struct bytes path)
+{
+    return find(m, path);
+}
+
 void model_start(struct model *m)
 {
     m->count = 0;
@@ -68,6 +82,7 @@ void model_start(struct model *m)
 
 void model_free(struct model *m)
 {
+    model_free_sessions(m);
     free(m->nodes);
     free(m->scratch);
     *m = (struct model){.nodes = NULL};
@@ -108,12 +123,18 @@ static enum lease_rc check_way(const struct model *m, struct bytes path)
     return LEASE_OK;
 }
 
+enum lease_rc model_check_way(const struct model *m, struct bytes path)
+{
+    return check_way(m, path);
+}
+
 static struct lease_stat stat_of(const struct model_node *node)
 {
     return (struct lease_stat){
         .kind = node->kind,
         .instance = node->instance,
         .content_generation = node->content_generation,
+        .lock_generation = node->lock_generation,
         .checksum =
             node->kind == LEASE_FILE ? hash64(node->content.data, node->content.size) : 0,
         .revision = node->revision,
@@ -238,6 +259,9 @@ static enum lease_rc delete_node(struct model *m, const struct history_request *
     }
     if (node->children > 0) {
         return LEASE_NOT_EMPTY;
+    }
+    if (model_claimed(m, node->instance)) {
+        return LEASE_LOCKED;
     }
     const struct bytes parent = parent_path(node->path);
     erase(m, node);

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/sim/agents_internal.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/sim/audit.h"
+#include "tests/sim/workload.h"
+
+enum {
+    SETTLE_MAX = 1000,       /* Rounds of wishes and events without time passing. */
+    LINGER_US_MAX = 3000000, /* How long a dead process stays away. */
+};
+
+static void settle(struct world *w, uint32_t agent);
+static void on_tick(struct world *w, const struct event *event);
+
+uint64_t agent_stopped_until_us(const struct world *w, uint32_t agent)
+{
+    const struct agent *a = &w->agents->all[agent];
+    return a->stopped_until_us > w->now_us ? a->stopped_until_us : 0;
+}
+
+/* ------------------------------------------------------------- life and death */
+
+static void start_process(struct world *w, uint32_t agent)
+{
+    struct agent *a = &w->agents->all[agent];
+    struct rng *rng = &w->agents->rng;
+    char endpoints[PLAN_REPLICAS_MAX * 8] = "";
+    for (uint32_t i = 0, at = 0; i < w->plan.replicas; i++) {
+        at += (uint32_t)snprintf(endpoints + at, sizeof endpoints - at, "%sr%u:1",
+                                 i == 0 ? "" : ",", i + 1);
+    }
+    const struct engine_config config = {.endpoints = endpoints,
+                                         .label = "sim",
+                                         .drift_ppm = PLAN_DRIFT_PPM,
+                                         .connect_ms = 1000,
+                                         .seed = rng_next(rng)};
+    const enum lockd_rc rc = engine_new(&config, &a->engine);
+    assert(rc == LOCKD_OK);
+    (void)rc;
+    a->timer_us = WORLD_NEVER;
+}
+
+static void hang_up(struct world *w, struct agent *a)
+{
+    if (a->link != 0) {
+        link_close(w, a->link);
+    }
+    a->link = 0;
+    a->number = 0;
+    a->connected = false;
+}
+
+/* kill -9: nobody is told, and its calls end with it. */
+static void kill_process(struct world *w, uint32_t agent)
+{
+    struct agent *a = &w->agents->all[agent];
+    if (w->tracing) {
+        world_trace(w, 0, "agent", "%u is killed", agent);
+    }
+    seats_killed(w, agent);
+    hang_up(w, a);
+    engine_free(a->engine);
+    a->engine = NULL;
+    a->life++;
+}
+
+static void on_think(struct world *w, const struct event *event)
+{
+    struct agents *all = w->agents;
+    const uint32_t agent = (uint32_t)event->a;
+    struct agent *a = &all->all[agent];
+    uint64_t wait_us = rng_between(&all->rng, all->think_us_max / 10, all->think_us_max);
+    if (all->quiet) {
+        return;
+    }
+    if (agent_stopped_until_us(w, agent) != 0) {
+        world_at(w, a->stopped_until_us, *event);
+        return;
+    }
+    if (a->engine == NULL) {
+        start_process(w, agent);
+    }
+    seat_use(w, agent, (uint32_t)rng_below(&all->rng, all->seats));
+    settle(w, agent);
+    if (!w->healed && chance_percent(&all->rng, all->stop_percent)) {
+        a->stopped_until_us = w->now_us + rng_below(&all->rng, 8 * WORLD_SECOND);
+    } else if (!w->healed && chance_percent(&all->rng, all->kill_percent)) {
+        kill_process(w, agent);
+        wait_us = rng_below(&all->rng, LINGER_US_MAX);
+    }
+    world_at(w, w->now_us + wait_us, *event);
+}
+
+/* --------------------------------------------------------------------- driving */
+
+/* "rN:1" */
+static uint32_t replica_of(const char *address)
+{
+    return (uint32_t)(address[1] - '1');
+}
+
+/* Makes the wish true; false: it was. */
+static bool obey_wish(struct world *w, uint32_t agent)
+{
+    struct agent *a = &w->agents->all[agent];
+    const struct engine_wish *wish = engine_wish(a->engine);
+    if (wish->link != a->number) {
+        hang_up(w, a);
+        a->number = wish->link;
+        if (wish->link != 0) {
+            a->link = link_dial(w, agent, wish->link, replica_of(wish->address));
+        }
+        return true;
+    }
+    if (a->connected && wish->output.size > 0) {
+        const size_t size = wish->output.size;
+        link_send(w, a->link, wish->output.data, size);
+        engine_sent(a->engine, agent_now_ms(w, a), a->number, size);
+        return true;
+    }
+    return false;
+}
+
+static bool take_event(struct world *w, uint32_t agent)
+{
+    struct agent *a = &w->agents->all[agent];
+    struct engine_event event;
+    if (!engine_event(a->engine, &event)) {
+        return false;
+    }
+    if (event.done != NULL) {
+        event.done(event.context, event.answer);
+    } else if (event.changed != NULL) {
+        event.changed(event.context, event.session, event.state);
+    }
+    lockd_answer_free(event.answer);
+    return true;
+}
+
+static void settle(struct world *w, uint32_t agent)
+{
+    struct agent *a = &w->agents->all[agent];
+    for (uint32_t i = 0; obey_wish(w, agent) || take_event(w, agent); i++) {
+        if (i == SETTLE_MAX) {
+            world_fail(w, "bounded", "agent %u always has more to do", agent);
+        }
+    }
+    engine_check(a->engine);
+    const uint64_t wake_at_ms = engine_wish(a->engine)->wake_at_ms;
+    if (wake_at_ms != ENGINE_NEVER) {
+        const uint64_t at_us = clock_when_us(&a->clock, w->now_us, wake_at_ms);
+        if (at_us < a->timer_us) {
+            a->timer_us = at_us;
+            world_at(w, at_us, (struct event){.run = on_tick, .a = agent, .b = a->life});
+        }
+    }
+}
+
+static void on_tick(struct world *w, const struct event *event)
+{
+    const uint32_t agent = (uint32_t)event->a;
+    struct agent *a = &w->agents->all[agent];
+    if (a->engine == NULL || event->b != a->life || a->timer_us > w->now_us) {
+        return;
+    }
+    if (agent_stopped_until_us(w, agent) != 0) {
+        a->timer_us = a->stopped_until_us;
+        world_at(w, a->stopped_until_us, *event);
+        return;
+    }
+    a->timer_us = WORLD_NEVER;
+    engine_tick(a->engine, agent_now_ms(w, a));
+    settle(w, agent);
+}
+
+void agent_connected(struct world *w, uint32_t agent, uint64_t number)
+{
+    struct agent *a = &w->agents->all[agent];
+    assert(a->number == number);
+    a->connected = true;
+    engine_connected(a->engine, agent_now_ms(w, a), number);
+    settle(w, agent);
+}
+
+void agent_lost(struct world *w, uint32_t agent, uint64_t number, const char *why)
+{
+    struct agent *a = &w->agents->all[agent];
+    assert(a->number == number);
+    hang_up(w, a);
+    a->number = number; /* Until the engine wishes for another. */
+    engine_lost(a->engine, agent_now_ms(w, a), number, why);
+    settle(w, agent);
+}
+
+void agent_received(struct world *w, uint32_t agent, uint64_t number, const void *data,
+                    size_t size)
+{
+    struct agent *a = &w->agents->all[agent];
+    assert(a->number == number);
+    engine_received(a->engine, agent_now_ms(w, a), number, data, size);
+    settle(w, agent);
+}
+
+/* --------------------------------------------------------------------- beliefs */
+
+static void check_grip(struct world *w, const struct agent *a, uint64_t session,
+                       const struct grip *grip)
+{
+    if (grip->lock != NULL && engine_lock_valid_until_ms(grip->lock) > agent_now_ms(w, a)) {
+        audit_believes_held(w, session,
+                            bytes_of(seat_names[grip->name], strlen(seat_names[grip->name])),
+                            engine_lock_token(grip->lock));
+    }
+}
+
+static void check_seat(struct world *w, const struct agent *a, const struct seat *s)
+{
+    /* Who closes its session believes in nothing of it any more. */
+    if (s->session == NULL || s->closing ||
+        engine_session_valid_until_ms(s->session) <= agent_now_ms(w, a)) {
+        return;
+    }
+    const uint64_t session = strtoull(engine_session_id(s->session), NULL, 16);
+    audit_believes(w, session);
+    for (uint32_t i = 0; i < SEAT_LOCKS; i++) {
+        check_grip(w, a, session, &s->grips[i]);
+    }
+}
+
+void agents_check_beliefs(struct world *w)
+{
+    const struct agents *all = w->agents;
+    for (uint32_t i = 0; all->timely && i < all->count; i++) {
+        for (uint32_t j = 0; all->all[i].engine != NULL && j < all->seats; j++) {
+            check_seat(w, &all->all[i], &all->all[i].seats[j]);
+        }
+    }
+}
+
+/* ------------------------------------------------------------------------ life */
+
+void agents_start(struct world *w)
+{
+    struct agents *all = sim_allocate(sizeof *all);
+    *all = (struct agents){
+        .rng = {.state = w->seed * UINT64_C(0x9e3779b97f4a7c15) ^ 0x6167656e7473},
+        .timely = audit_timely(w)};
+    w->agents = all;
+    const bool calm = w->plan.faults == 0;
+    all->count = (uint32_t)rng_between(&all->rng, 1, AGENTS_MAX);
+    all->seats = (uint32_t)rng_between(&all->rng, 1, SEATS_MAX);
+    all->stop_percent =
+        calm || chance_percent(&all->rng, 40) ? 0 : (uint32_t)rng_below(&all->rng, 6);
+    all->kill_percent =
+        calm || chance_percent(&all->rng, 60) ? 0 : (uint32_t)rng_below(&all->rng, 4);
+    all->think_us_max = (uint32_t)rng_between(&all->rng, 50000, 500000);
+    for (uint32_t i = 0; i < all->count; i++) {
+        all->all[i].clock = (struct clock){
+            .base_us = rng_below(&all->rng, UINT64_C(1) << 40),
+            .rate_ppm = (int32_t)rng_below(&all->rng, PLAN_DRIFT_PPM + 1) - PLAN_DRIFT_PPM / 2};
+        world_at(w, rng_below(&all->rng, WORLD_SECOND),
+                 (struct event){.run = on_think, .a = i});
+    }
+}
+
+void agents_stop_all(struct world *w, uint64_t until_us)
+{
+    for (uint32_t i = 0; i < w->agents->count; i++) {
+        w->agents->all[i].stopped_until_us = until_us;
+    }
+}
+
+void agents_quiesce(struct world *w)
+{
+    struct agents *all = w->agents;
+    all->quiet = true;
+    for (uint32_t i = 0; i < all->count; i++) {
+        struct agent *a = &all->all[i];
+        a->stopped_until_us = 0;
+        if (a->engine != NULL) {
+            engine_close(a->engine, agent_now_ms(w, a));
+            settle(w, i);
+        }
+    }
+}
+
+bool agents_ended(const struct world *w)
+{
+    return w->agents->open == 0;
+}
+
+uint32_t agents_granted_since_heal(const struct world *w)
+{
+    return w->agents->granted_since_heal;
+}
+
+void agents_stop(struct world *w)
+{
+    struct agents *all = w->agents;
+    for (uint32_t i = 0; i < all->count; i++) {
+        engine_free(all->all[i].engine);
+    }
+    free(all->calls);
+    free(all);
+    w->agents = NULL;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * agents.h -- clients that have sessions, on the real client engine.
+ *
+ * An agent is a process: an engine, a clock that runs a little fast or slow, one
+ * connection at a time whose octets travel through links.h, and some seats.
+ * Each seat opens a session, takes locks of a few names that all share, reads
+ * and writes through the session, and gives up what it holds, or is stopped or
+ * killed before it does.
+ */
+#ifndef TESTS_SIM_AGENTS_H
+#define TESTS_SIM_AGENTS_H
+
+#include "libclient/engine.h"
+#include "tests/sim/clock.h"
+#include "tests/sim/links.h"
+#include "tools/check/history.h"
+
+enum { AGENTS_MAX = 3, SEATS_MAX = 3, SEAT_LOCKS = 2 };
+
+struct agents;
+
+void agents_start(struct world *w);
+void agents_stop(struct world *w);
+
+/* A seat's put of this content took effect. */
+void agents_written(struct world *w, struct bytes content, struct history_index index);
+
+/* What each agent believes at this instant is so. */
+void agents_check_beliefs(struct world *w);
+
+/* Stops all processes; their clocks go on. */
+void agents_stop_all(struct world *w, uint64_t until_us);
+
+/* Begin nothing more: end all that is open; and has it ended? */
+void agents_quiesce(struct world *w);
+bool agents_ended(const struct world *w);
+
+/* Locks granted since the faults ended. */
+uint32_t agents_granted_since_heal(const struct world *w);
+
+/* ------------------------------------------------------------ from links.h */
+
+void agent_connected(struct world *w, uint32_t agent, uint64_t number);
+void agent_lost(struct world *w, uint32_t agent, uint64_t number, const char *why);
+void agent_received(struct world *w, uint32_t agent, uint64_t number, const void *data,
+                    size_t size);
+
+/* Until when the process is stopped; 0: it runs. */
+uint64_t agent_stopped_until_us(const struct world *w, uint32_t agent);
+
+#endif

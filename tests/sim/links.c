@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/sim/links.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "lockd/gateway.h"
+#include "tests/sim/agents.h"
+#include "tests/sim/audit.h"
+#include "tests/sim/net.h"
+#include "tests/sim/workload.h"
+
+enum { STALL_US_MAX = 4000000 };
+
+/* What travels in one direction.  An event says how far it has come. */
+struct pipe {
+    char *data;
+    size_t size, capacity;
+    size_t taken; /* Delivered. */
+    uint64_t last_at_us;
+    uint64_t stalled_until_us;
+};
+
+/* A request that has not been answered. */
+struct question {
+    uint64_t tag;
+    uint64_t session, request;
+    bool waited; /* A KeepAlive that could be read while the process was away. */
+    char id[WIRE_ID_MAX + 1];
+    size_t id_size;
+};
+
+struct link_of_agent {
+    uint32_t agent, replica;
+    uint64_t number; /* As the agent knows it. */
+    uint64_t life;   /* Of the replica's process; 0: not connected. */
+    bool closed;     /* At the agent's end. */
+    bool forgotten;  /* At the replica's. */
+    bool silent;     /* Accepted by something that never reads. */
+    struct pipe up, down;
+    struct question *open;
+    uint32_t open_count, open_capacity;
+};
+
+struct links {
+    struct rng rng;
+    struct link_of_agent *all; /* By number, from LINKS_FIRST. */
+    uint64_t count, capacity;
+    uint64_t tags;
+    uint32_t reset_ppm, stall_ppm, silent_ppm; /* Of answers, answers, connections. */
+    struct gateway *gateways[PLAN_REPLICAS_MAX];
+    struct wire_memory memory;
+    struct wire_buffer buffer;
+};
+
+/* The gateway draws keys and session ids from the system; here that is the
+ * world's own chance, so that a seed stays one world. */
+ssize_t getrandom(void *buffer, size_t size, unsigned flags)
+{
+    (void)flags;
+    assert(world_current != NULL && world_current->links != NULL);
+    uint8_t *at = buffer;
+    for (size_t i = 0; i < size; i++) {
+        at[i] = (uint8_t)(rng_next(&world_current->links->rng) >> 32);
+    }
+    return (ssize_t)size;
+}
+
+static struct link_of_agent *link_at(struct world *w, uint64_t link)
+{
+    assert(link >= LINKS_FIRST && link - LINKS_FIRST < w->links->count);
+    return &w->links->all[link - LINKS_FIRST];
+}
+
+static void on_dialled(struct world *w, const struct event *event);
+static void on_up(struct world *w, const struct event *event);
+static void on_down(struct world *w, const struct event *event);
+static void on_lost(struct world *w, const struct event *event);
+static void on_forgotten(struct world *w, const struct event *event);
+
+/* --------------------------------------------------------------------- pipes */
+
+static void push(struct pipe *p, const void *data, size_t size)
+{
+    if (p->size + size > p->capacity) {
+        p->capacity = 2 * (p->size + size);
+        p->data = sim_resize(p->data, p->capacity);
+    }
+    memcpy(p->data + p->size, data, size);
+    p->size += size;
+}
+
+static uint64_t arrival_us(struct world *w, struct pipe *p)
+{
+    uint64_t at_us = w->now_us + net_delay_us(w, &w->links->rng);
+    at_us = at_us > p->last_at_us ? at_us : p->last_at_us;
+    at_us = at_us > p->stalled_until_us ? at_us : p->stalled_until_us;
+    p->last_at_us = at_us;
+    return at_us;
+}
+
+static void send_through(struct world *w, uint64_t link, struct pipe *p, const void *data,
+                         size_t size, void (*run)(struct world *w, const struct event *event))
+{
+    push(p, data, size);
+    if (chance_percent(&w->links->rng, 20)) { /* Cut anywhere. */
+        const uint64_t cut = p->size - rng_below(&w->links->rng, size);
+        world_at(w, arrival_us(w, p), (struct event){.run = run, .a = link, .b = cut});
+    }
+    world_at(w, arrival_us(w, p), (struct event){.run = run, .a = link, .b = p->size});
+}
+
+/* --------------------------------------------------------------- begin and end */
+
+uint64_t link_dial(struct world *w, uint32_t agent, uint64_t number, uint32_t replica)
+{
+    struct links *l = w->links;
+    if (l->count == l->capacity) {
+        l->capacity = l->capacity == 0 ? 64 : l->capacity * 2;
+        l->all = sim_resize(l->all, l->capacity * sizeof *l->all);
+    }
+    const uint64_t link = LINKS_FIRST + l->count;
+    l->all[l->count++] =
+        (struct link_of_agent){.agent = agent,
+                               .replica = replica,
+                               .number = number,
+                               .silent = !w->healed && chance_ppm(&l->rng, l->silent_ppm)};
+    world_at(w, w->now_us + 2 * net_delay_us(w, &l->rng),
+             (struct event){.run = on_dialled, .a = link});
+    return link;
+}
+
+static void on_dialled(struct world *w, const struct event *event)
+{
+    struct link_of_agent *k = link_at(w, event->a);
+    const struct replica *r = w->replicas[k->replica];
+    const uint64_t cut_us = workload_cut_until_us(w, k->replica);
+    if (k->closed) {
+        return;
+    }
+    const uint64_t stopped_us = agent_stopped_until_us(w, k->agent);
+    if (cut_us > w->now_us || stopped_us > w->now_us) {
+        world_at(w, cut_us > stopped_us ? cut_us : stopped_us, *event);
+    } else if (replica_is_up(r)) {
+        k->life = r->life;
+        agent_connected(w, k->agent, k->number);
+    } else if (!r->dark) {
+        agent_lost(w, k->agent, k->number, "Connection refused");
+    }
+}
+
+/* The agent hears that it broke. */
+static void break_link(struct world *w, uint64_t link)
+{
+    struct link_of_agent *k = link_at(w, link);
+    if (!k->closed) {
+        world_at(w, w->now_us + net_delay_us(w, &w->links->rng),
+                 (struct event){.run = on_lost, .a = link});
+    }
+}
+
+static void on_lost(struct world *w, const struct event *event)
+{
+    struct link_of_agent *k = link_at(w, event->a);
+    const uint64_t stopped_us = agent_stopped_until_us(w, k->agent);
+    if (k->closed) {
+        return;
+    }
+    if (stopped_us > w->now_us) {
+        world_at(w, stopped_us, *event);
+        return;
+    }
+    agent_lost(w, k->agent, k->number, "Connection reset by peer");
+}
+
+void link_close(struct world *w, uint64_t link)
+{
+    struct link_of_agent *k = link_at(w, link);
+    if (!k->closed) {
+        k->closed = true;
+        world_at(w, arrival_us(w, &k->up), (struct event){.run = on_forgotten, .a = link});
+    }
+}
+
+static void on_forgotten(struct world *w, const struct event *event)
+{
+    struct link_of_agent *k = link_at(w, event->a);
+    struct replica *r = w->replicas[k->replica];
+    if (k->forgotten || (replica_is_up(r) && replica_postpone(w, r, event))) {
+        return;
+    }
+    k->forgotten = true;
+    k->open_count = 0;
+    if (replica_is_up(r) && k->life == r->life) {
+        replica_forget(w, r, event->a);
+    }
+}
+
+/* ----------------------------------------------------------------------- up */
+
+void link_send(struct world *w, uint64_t link, const void *data, size_t size)
+{
+    send_through(w, link, &link_at(w, link)->up, data, size, on_up);
+}
+
+void links_hold(struct world *w, uint32_t replica, uint64_t until_us)
+{
+    struct links *l = w->links;
+    for (uint64_t i = 0; i < l->count; i++) {
+        if (l->all[i].replica == replica && !l->all[i].closed) {
+            l->all[i].up.stalled_until_us = until_us;
+        }
+    }
+}
+
+static void ask(struct world *w, struct replica *r, uint64_t link,
+                const struct wire_request *wire)
+{
+    struct links *l = w->links;
+    struct link_of_agent *k = link_at(w, link);
+    if (k->open_count == k->open_capacity) {
+        k->open_capacity = k->open_capacity == 0 ? 16 : k->open_capacity * 2;
+        k->open = sim_resize(k->open, k->open_capacity * sizeof *k->open);
+    }
+    struct question *q = &k->open[k->open_count++];
+    *q = (struct question){.tag = ++l->tags,
+                           .session = wire->has_session ? wire->session : 0,
+                           .request = wire->request,
+                           .waited = wire->method == WIRE_SESSION_KEEPALIVE &&
+                                     r->resumed_us == w->now_us,
+                           .id_size = wire->id.size};
+    memcpy(q->id, wire->id.data, wire->id.size);
+    if (w->tracing) {
+        world_trace(w, r->index + 1U, "asked",
+                    "<- agent %u  %s %.*s  session %016" PRIx64 " request %" PRIu64, k->agent,
+                    wire_method_name(wire->method), (int)wire->name.size,
+                    wire->name.size == 0 ? "" : wire->name.data, q->session, q->request);
+    }
+    struct service_request request;
+    gateway_request(l->gateways[k->replica], wire, link, q->tag, &request);
+    replica_request(w, r, &request);
+}
+
+static void step_lines(struct world *w, struct replica *r, uint64_t link, size_t end)
+{
+    const uint64_t life = r->life;
+    for (;;) {
+        struct link_of_agent *k = link_at(w, link);
+        const char *from = k->up.data + k->up.taken;
+        const char *newline = end > k->up.taken ? memchr(from, '\n', end - k->up.taken) : NULL;
+        if (newline == NULL || r->life != life || k->forgotten) {
+            return;
+        }
+        const struct wire_text line = {.data = from, .size = (size_t)(newline - from)};
+        struct wire_request request;
+        struct wire_refusal refusal;
+        if (!wire_parse_request(&w->links->memory, line, &request, &refusal)) {
+            world_fail(w, "codec", "a client's line is refused: %s (%.*s)", refusal.detail,
+                       (int)(line.size > 200 ? 200 : line.size), line.data);
+        }
+        k->up.taken += line.size + 1;
+        ask(w, r, link, &request);
+        wire_memory_reset(&w->links->memory);
+    }
+}
+
+static void on_up(struct world *w, const struct event *event)
+{
+    const struct link_of_agent *k = link_at(w, event->a);
+    struct replica *r = w->replicas[k->replica];
+    const uint64_t cut_us = workload_cut_until_us(w, k->replica);
+    if (k->forgotten || k->silent) {
+        return;
+    }
+    if (cut_us > w->now_us) {
+        world_at(w, cut_us, *event);
+    } else if (!replica_is_up(r) || r->life != k->life) {
+        if (replica_is_up(r) || !r->dark) {
+            break_link(w, event->a);
+        }
+    } else if (!replica_postpone(w, r, event)) {
+        step_lines(w, r, event->a, event->b);
+    }
+}
+
+/* ---------------------------------------------------------------------- down */
+
+static void take_question(struct world *w, struct link_of_agent *k,
+                          const struct service_reply *reply, struct question *ret_question)
+{
+    for (uint32_t i = 0; i < k->open_count; i++) {
+        if (k->open[i].tag == reply->tag) {
+            *ret_question = k->open[i];
+            k->open[i] = k->open[--k->open_count];
+            return;
+        }
+    }
+    world_fail(w, "reply", "replica %u answers an agent a second time, or what it never asked",
+               k->replica + 1);
+}
+
+void links_reply(struct world *w, struct replica *r, const struct service_reply *reply)
+{
+    struct links *l = w->links;
+    struct link_of_agent *k = link_at(w, reply->client);
+    struct question q;
+    if (k->forgotten || k->replica != r->index) {
+        world_fail(w, "reply", "replica %u answers an agent that is forgotten", r->index + 1);
+    }
+    take_question(w, k, reply, &q);
+    audit_answered(w, r, q.session, q.request, reply);
+    if (w->tracing) {
+        world_trace(w, r->index + 1U, "reply",
+                    "agent %u  session %016" PRIx64 " request %" PRIu64
+                    "  %s, rc %d, at [%" PRIu64 ",%u] token %" PRIu64,
+                    k->agent, q.session, q.request, service_outcome_text(reply->outcome),
+                    (int)reply->rc, reply->slot, reply->position, reply->token);
+    }
+    world_mix(w, reply->slot << 16 | reply->position);
+    if (k->silent) {
+        return;
+    }
+    if (!w->healed && chance_ppm(&l->rng, l->reset_ppm)) {
+        break_link(w, reply->client); /* And the answer is lost. */
+        k->silent = true;
+        return;
+    }
+    if (!w->healed && chance_ppm(&l->rng, l->stall_ppm)) {
+        k->down.stalled_until_us = w->now_us + rng_below(&l->rng, STALL_US_MAX);
+    }
+    l->buffer.size = 0;
+    gateway_reply(l->gateways[r->index], reply,
+                  (struct wire_text){.data = q.id, .size = q.id_size}, &l->buffer);
+    send_through(w, reply->client, &k->down, l->buffer.data, l->buffer.size, on_down);
+}
+
+static void on_down(struct world *w, const struct event *event)
+{
+    struct link_of_agent *k = link_at(w, event->a);
+    const uint64_t cut_us = workload_cut_until_us(w, k->replica);
+    const uint64_t stopped_us = agent_stopped_until_us(w, k->agent);
+    if (k->closed || k->silent || event->b <= k->down.taken) {
+        return;
+    }
+    if (cut_us > w->now_us || stopped_us > w->now_us) {
+        world_at(w, cut_us > stopped_us ? cut_us : stopped_us, *event);
+        return;
+    }
+    const size_t from = k->down.taken;
+    k->down.taken = event->b;
+    agent_received(w, k->agent, k->number, k->down.data + from, event->b - from);
+}
+
+/* ---------------------------------------------------------------------- judgement */
+
+/* Deadlines are judged only after what could be read when they fell due. */
+void links_expiry_proposed(struct world *w, const struct replica *r, uint64_t session)
+{
+    const struct links *l = w->links;
+    for (uint64_t i = 0; i < l->count; i++) {
+        const struct link_of_agent *k = &l->all[i];
+        for (uint32_t j = 0; k->replica == r->index && k->life == r->life && j < k->open_count;
+             j++) {
+            if (k->open[j].waited && k->open[j].session == session) {
+                world_fail(w, "judged",
+                           "replica %u ends session %016" PRIx64
+                           ", whose KeepAlive it could read while it was away",
+                           r->index + 1, session);
+            }
+        }
+    }
+}
+
+/* ---------------------------------------------------------------------- life */
+
+static const char *client_address(void *context, paxos_id replica)
+{
+    static const char *const addresses[PLAN_REPLICAS_MAX] = {"r1:1", "r2:1", "r3:1", "r4:1",
+                                                             "r5:1"};
+    (void)context;
+    return addresses[replica - 1];
+}
+
+void links_start(struct world *w)
+{
+    struct links *l = sim_allocate(sizeof *l);
+    *l = (struct links){.rng = {.state = w->seed * UINT64_C(0x9e3779b97f4a7c15) ^ 0x6c696e6b}};
+    w->links = l;
+    const bool calm = w->plan.faults == 0;
+    l->reset_ppm =
+        calm || chance_percent(&l->rng, 40) ? 0 : (uint32_t)rng_below(&l->rng, 200000);
+    l->stall_ppm =
+        calm || chance_percent(&l->rng, 60) ? 0 : (uint32_t)rng_below(&l->rng, 100000);
+    l->silent_ppm =
+        calm || chance_percent(&l->rng, 60) ? 0 : (uint32_t)rng_below(&l->rng, 200000);
+    for (uint32_t i = 0; i < w->plan.replicas; i++) {
+        const struct gateway_config config = {.cell = "sim",
+                                              .principal = "",
+                                              .self = (paxos_id)(i + 1),
+                                              .client_address = client_address};
+        l->gateways[i] = gateway_new(&config);
+        assert(l->gateways[i] != NULL);
+    }
+}
+
+void links_stop(struct world *w)
+{
+    struct links *l = w->links;
+    for (uint64_t i = 0; i < l->count; i++) {
+        free(l->all[i].up.data);
+        free(l->all[i].down.data);
+        free(l->all[i].open);
+    }
+    for (uint32_t i = 0; i < w->plan.replicas; i++) {
+        gateway_free(l->gateways[i]);
+    }
+    wire_memory_free(&l->memory);
+    wire_buffer_free(&l->buffer);
+    free(l->all);
+    free(l);
+    w->links = NULL;
+}

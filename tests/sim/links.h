@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * links.h -- connections between agents and replicas: octets in order, cut
+ * anywhere, late, stalled one way, swallowed by a silent endpoint, or reset.
+ *
+ * At a replica's end stand the daemon's real gateway and the real wire code.
+ */
+#ifndef TESTS_SIM_LINKS_H
+#define TESTS_SIM_LINKS_H
+
+#include "lockd/service.h"
+#include "tests/sim/replica.h"
+#include "tests/sim/world.h"
+
+/* Connections of agents have numbers from here on, others lower ones. */
+#define LINKS_FIRST (UINT64_C(1) << 40)
+
+struct links;
+
+void links_start(struct world *w);
+void links_stop(struct world *w);
+
+/* Dials for an agent, which knows the attempt as `number`. */
+uint64_t link_dial(struct world *w, uint32_t agent, uint64_t number, uint32_t replica);
+
+/* The agent closes it, or its process has died. */
+void link_close(struct world *w, uint64_t link);
+
+/* The agent sends. */
+void link_send(struct world *w, uint64_t link, const void *data, size_t size);
+
+/* What agents send to a replica is held back until then. */
+void links_hold(struct world *w, uint32_t replica, uint64_t until_us);
+
+/* The process proposes the end of a session. */
+void links_expiry_proposed(struct world *w, const struct replica *r, uint64_t session);
+
+/* A replica answers. */
+void links_reply(struct world *w, struct replica *r, const struct service_reply *reply);
+
+#endif

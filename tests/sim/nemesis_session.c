@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Faults that are aimed at what sessions rest on: answers from a master that is
+ * none any more, and deadlines that fall while a master is away.
+ */
+#include "tests/sim/nemesis_internal.h"
+
+#include "tests/sim/agents.h"
+#include "tests/sim/links.h"
+#include "tests/sim/replica.h"
+
+enum { MS = 1000 };
+
+static uint64_t between_ms(struct world *w, uint64_t low, uint64_t high)
+{
+    return rng_between(&w->chance, low * MS, high * MS);
+}
+
+static void on_stop_agents(struct world *w, const struct event *event)
+{
+    if (!w->healed) {
+        agents_stop_all(w, w->now_us + event->a);
+    }
+}
+
+/* A master that its clients still reach and nobody else does, while another one
+ * begins; then the clients are stopped, and can't find that other. */
+void nemesis_orphan(struct world *w)
+{
+    struct replica *master = replica_master(w);
+    if (master == NULL || master->state != REPLICA_UP) {
+        return;
+    }
+    uint64_t until_us = between_ms(w, 350, 500); /* While it believes in its lease. */
+    nemesis_cut_off(w, master->index, 3000 * MS);
+    if (!w->plan.firm && chance_percent(&w->chance, 80)) {
+        nemesis_report_gone(w, master);
+    } else {
+        until_us = between_ms(w, 700, 1600); /* Stopped, it can't see its lease end. */
+        replica_pause(w, master, until_us);
+        until_us += between_ms(w, 5, 50);
+    }
+    world_at(w, w->now_us + until_us,
+             (struct event){.run = on_stop_agents, .a = between_ms(w, 2000, 8000)});
+}
+
+static void on_stop_master(struct world *w, const struct event *event)
+{
+    struct replica *r = w->replicas[event->a];
+    if (!w->healed && event->b == r->life) {
+        replica_pause(w, r, between_ms(w, 150, w->plan.replicas == 1 ? 2000 : 440));
+    }
+}
+
+/* KeepAlives come so late that a deadline falls while they can be read already,
+ * by a master that is away. */
+void nemesis_late_keepalives(struct world *w)
+{
+    const struct replica *master = replica_master(w);
+    if (master == NULL) {
+        return;
+    }
+    const uint64_t held_us = between_ms(w, 550, 1000);
+    links_hold(w, master->index, w->now_us + held_us);
+    world_at(w, w->now_us + held_us - between_ms(w, 1, 60),
+             (struct event){.run = on_stop_master, .a = master->index, .b = master->life});
+}
