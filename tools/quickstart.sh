@@ -13,12 +13,14 @@ replicas=(1 2 3)
 seconds_max=30 # For anything that is waited for.
 dir=
 temporary=     # Is `dir` one that we made up?
+contenders=()  # Processes that hold or await the lock of the tour, in the order of asking.
 
 usage() {
     cat <<'END'
 usage: tools/quickstart.sh [DIR]
            Build lockd, start a cell of three replicas on loopback in DIR (default:
-           a fresh temporary folder) and show what happens when its master dies.
+           a fresh temporary folder) and show what becomes of files and locks when
+           its master dies.
            On a terminal the cell goes on running, otherwise it is stopped.
        tools/quickstart.sh --start DIR
            Start the cell of DIR again.
@@ -107,8 +109,12 @@ stop_cell() {
 }
 
 on_exit() {
-    local status=$?
+    local status=$? pid
     trap - EXIT INT TERM
+    for pid in "${contenders[@]}"; do
+        kill -KILL "$pid" 2>/dev/null || true
+        wait "$pid" 2>/dev/null || true
+    done
     if [ "$status" -ne 0 ] && [ -n "$dir" ]; then
         echo "quickstart: failed; stopping the cell of $dir" >&2
         stop_cell
@@ -213,7 +219,16 @@ survives() {
     [ "$(status 'it["master"]["survives"]')" = "$1" ]
 }
 
-tour() {
+bring_back() {
+    wait_until "replica $1 to be gone" gone "$1"
+    echo "\$ lockd --config $dir/$1.json &"
+    start_replica "$1"
+    wait_until "replica $1 to be ready" ready "$1"
+    wait_until "replica $1 to catch up" level
+    wait_until "the cell to count on replica $1" survives 1
+}
+
+tour_of_files() {
     local n dead
     title "A cell of three replicas in $dir"
     write_configs
@@ -243,13 +258,88 @@ tour() {
     show lockctl status
 
     title "It comes back and catches up"
-    wait_until "replica $dead to be gone" gone "$dead"
-    echo "\$ lockd --config $dir/$dead.json &"
-    start_replica "$dead"
-    wait_until "replica $dead to be ready" ready "$dead"
-    wait_until "replica $dead to catch up" level
-    wait_until "the cell to count on replica $dead" survives 1
+    bring_back "$dead"
     show lockctl status
+}
+
+# ------------------------------------------------------------------- locks
+
+# Somebody else who wants the lock; what it prints once it holds goes to a file.
+contend() {
+    local number=$((${#contenders[@]} + 1))
+    echo "\$ lockctl lock leader &"
+    lockctl lock leader </dev/null >"$dir/lock.$number" 2>"$dir/lock.$number.err" &
+    contenders+=("$!")
+    echo "[$number] $!"
+}
+
+# What a Python expression makes of the claims on the lock: who holds it, and
+# behind them those who wait, in the order in which they will be served.
+claims() {
+    lockctl -o json locks leader 2>/dev/null |
+        python3 -c "import json, sys; it = json.load(sys.stdin)['claims']; print($1)"
+}
+
+# Does the cell show one holder and so many who wait?
+queued() {
+    [ "$(claims "[claim['held'] for claim in it] == [True] + [False] * $1")" = True ]
+}
+
+# Contender $1 holds the lock: it has said so.
+holds() {
+    kill -0 "${contenders[$1 - 1]}" 2>/dev/null || die "lockctl ended: $(cat "$dir/lock.$1.err")"
+    [ -s "$dir/lock.$1" ]
+}
+
+token_of() {
+    awk '{print $3; exit}' "$dir/lock.$1"
+}
+
+# Ends a contender, who gives the lock back and exits with 0.
+give_back() {
+    local pid=${contenders[$1 - 1]}
+    show kill -TERM "$pid"
+    wait "$pid" || die "lockctl ended with $?: $(cat "$dir/lock.$1.err")"
+}
+
+# The lock goes from contender $1 to the next one, under a higher token.
+hand_over() {
+    local next=$(($1 + 1))
+    give_back "$1"
+    wait_until "contender $next to hold the lock" holds "$next"
+    cat "$dir/lock.$next"
+    [ "$(token_of "$next")" -gt "$(token_of "$1")" ] || die "the token has not grown"
+}
+
+tour_of_locks() {
+    local dead before
+    title "A lock, and two who wait for it"
+    contend
+    wait_until "the lock" holds 1
+    cat "$dir/lock.1"
+    contend
+    wait_until "one to wait for the lock" queued 1
+    contend
+    wait_until "two to wait for the lock" queued 2
+    show lockctl locks leader
+
+    before=$(claims it)
+    dead=$(master)
+    title "The master, replica $dead, dies: the lock is still held, the queue as it was"
+    show kill -9 "$(cat "$dir/$dead.pid")"
+    show lockctl locks leader
+    [ "$(claims it)" = "$before" ] || die "the holder or the queue is another one"
+
+    title "The holder gives it back; those who wait are served in their order"
+    hand_over 1
+    hand_over 2
+    [ "$(claims '[claim["token"] for claim in it]')" = "[$(token_of 3)]" ] ||
+        die "the cell shows another holder"
+    show lockctl locks leader
+    give_back 3
+    contenders=()
+    show lockctl locks leader
+    bring_back "$dead"
 }
 
 how_to_go_on() {
@@ -317,7 +407,8 @@ case "${1:-}" in
     trap on_exit EXIT
     trap 'exit 130' INT TERM
     fresh_dir "${1:-}"
-    tour
+    tour_of_files
+    tour_of_locks
     if [ -t 1 ]; then
         how_to_go_on
     else

@@ -5,6 +5,10 @@ import json
 
 NAME = "/ls/local/hostile"
 
+# Of the right form, and of no session: an acquire is refused and never waits.
+FORGED = "0123456789abcdef-" + "0123456789abcdef" * 2
+_OF_FORGED = {"session": FORGED, "request": 1}
+
 _VALID = (
     {"method": "node.get", "params": {"name": NAME}},
     {"method": "node.stat", "params": {"name": NAME}},
@@ -13,6 +17,16 @@ _VALID = (
     {"method": "node.create", "params": {"name": NAME + "/d", "kind": "directory"}},
     {"method": "node.delete", "params": {"name": NAME + "/none"}},
     {"method": "cell.status", "params": {}},
+    {"method": "session.open", "params": {"lease_ms": 1000, "label": "hostile"}},
+    {"method": "session.keepalive", "params": {"session": FORGED}},
+    {"method": "session.close", "params": {**_OF_FORGED, "ack": [0, [2, 3]]}},
+    {"method": "lock.acquire", "params": {**_OF_FORGED, "name": NAME, "create": True}},
+    {"method": "lock.acquire", "params": {**_OF_FORGED, "name": NAME, "mode": "shared",
+                                          "wait_ms": 1000, "handle": 7}},
+    {"method": "lock.cancel", "params": {**_OF_FORGED, "cancel": 2}},
+    {"method": "lock.release", "params": {**_OF_FORGED, "name": NAME, "token": 1}},
+    {"method": "lock.list", "params": {"name": NAME, "skip": 1, "limit": 2}},
+    {"method": "lock.list", "params": {"after": 1}},
 )
 
 _ODD_VALUES = (
@@ -46,6 +60,19 @@ _ODD_LINES = (
     b'[{"jsonrpc":"2.0","id":1,"method":"cell.status"}]',
     b'{"jsonrpc":"2.0","id":1,"method":"cell.status"} trailing',
     b'{"jsonrpc":"2.0","id":"' + b"i" * 5000 + b'","method":"cell.status"}',
+    b'{"jsonrpc":"2.0","id":1,"method":"session.open","params":{"label":"a\\nb"}}',
+    b'{"jsonrpc":"2.0","id":1,"method":"session.open","params":{"label":"' + b"l" * 129 + b'"}}',
+    b'{"jsonrpc":"2.0","id":1,"method":"session.keepalive"}',
+)
+
+# What a session's commands carry besides; `_odd_session` puts odd things there.
+_SESSION_MEMBERS = (b"session", b"request", b"ack", b"handle", b"wait_ms", b"token", b"cancel",
+                    b"mode", b"create", b"lease_ms")
+_ODD_ACKS = (
+    b"[]", b"[0,[]]", b"[0,[1]]", b"[0,[2,1]]", b"[5,[3,9]]", b"[0,[2,3],[3,4]]",
+    b"[0,[4,5],[2,3]]",
+    b"[-1]", b"[[0]]", b"[0,0]", b"[9007199254740992]", b"[0" + b",[2,2]" * 17 + b"]",
+    b"[0" + b",[9,9]" * 5000 + b"]",
 )
 
 
@@ -88,9 +115,24 @@ def _odd_value(rng):
     )
 
 
+def _odd_session(rng):
+    method = rng.choice((b"lock.acquire", b"lock.cancel", b"lock.release", b"session.close",
+                         b"session.keepalive", b"session.open", b"node.put"))
+    values = {b"session": b'"' + FORGED.encode() + b'"', b"request": b"1"}
+    if method in (b"lock.acquire", b"lock.release", b"node.put"):
+        values[b"name"] = b'"' + NAME.encode() + b'"'
+    member = rng.choice(_SESSION_MEMBERS)
+    values[member] = rng.choice(_ODD_ACKS if member == b"ack" else _ODD_VALUES)
+    params = b",".join(b'"' + name + b'":' + value for name, value in values.items())
+    return b'{"jsonrpc":"2.0","id":8,"method":"' + method + b'","params":{' + params + b"}}"
+
+
 def _odd_name(rng):
-    method = rng.choice(("node.get", "node.put", "node.delete", "node.list", "node.create"))
+    method = rng.choice(("node.get", "node.put", "node.delete", "node.list", "node.create",
+                         "lock.acquire", "lock.list"))
     params = {"name": rng.choice(_ODD_NAMES)}
+    if method == "lock.acquire":
+        params.update(_OF_FORGED)
     if method == "node.put":
         params["content"] = "x"
     return json.dumps({"jsonrpc": "2.0", "id": 6, "method": method, "params": params}).encode()
@@ -111,7 +153,7 @@ def _large(rng):
 
 _KINDS = (
     (_noise, 20), (_truncated, 20), (_mutated, 20), (_deep, 8), (_odd_value, 12),
-    (_odd_name, 10), (_odd_line, 10), (_valid, 6), (_large, 0.5),
+    (_odd_session, 12), (_odd_name, 10), (_odd_line, 10), (_valid, 8), (_large, 0.5),
 )
 
 

@@ -7,8 +7,8 @@
 # What a build takes, and what building and running the tests takes besides.
 BUILD_PACKAGES=(gcc libc6-dev meson ninja-build pkg-config python3
     libev-dev libsqlite3-dev libjansson-dev libxxhash-dev uthash-dev)
-TEST_PACKAGES=(clang libclang-rt-14-dev binutils libcmocka-dev netcat-openbsd python3-aiorpcx
-    util-linux)
+TEST_PACKAGES=(clang libclang-rt-14-dev binutils g++ libcmocka-dev netcat-openbsd
+    python3-aiorpcx util-linux)
 
 # Those of the packages named that are not installed, one a line.
 missing_packages() {
