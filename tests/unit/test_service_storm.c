@@ -183,7 +183,7 @@ static void a_storm(void **state)
         grants += storm.grants;
         cell_free(storm.cell);
     }
-    print_message("%u grants\n", grants);
+    print_message("# %u grants\n", grants);
     assert_true(grants > 300);
 }
 
