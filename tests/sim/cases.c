@@ -15,6 +15,7 @@ static const struct {
     enum plan_profile profile;
 } seed_cases[] = {
     {"20 seeds without faults", 1, 20, 30, PROFILE_CALM},
+    {"each of 100 answers to sessions is lost in turn", 1, 100, 20, PROFILE_LOSE},
     {"60 seeds with faults", 1001, 1060, 60, PROFILE_SWARM},
     {"5 long seeds with faults", 2001, 2005, 300, PROFILE_SWARM},
 };

@@ -51,6 +51,7 @@ struct links {
     struct link_of_agent *all; /* By number, from LINKS_FIRST. */
     uint64_t count, capacity;
     uint64_t tags;
+    uint64_t answers;                          /* To requests of sessions. */
     uint32_t reset_ppm, stall_ppm, silent_ppm; /* Of answers, answers, connections. */
     struct gateway *gateways[PLAN_REPLICAS_MAX];
     struct wire_memory memory;
@@ -324,7 +325,8 @@ void links_reply(struct world *w, struct replica *r, const struct service_reply 
     if (k->silent) {
         return;
     }
-    if (!w->healed && chance_ppm(&l->rng, l->reset_ppm)) {
+    const bool chosen = q.session != 0 && ++l->answers == w->plan.lose_answer;
+    if (chosen || (!w->healed && chance_ppm(&l->rng, l->reset_ppm))) {
         break_link(w, reply->client); /* And the answer is lost. */
         k->silent = true;
         return;

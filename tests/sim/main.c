@@ -62,7 +62,10 @@ static const struct argp_option option_table[] = {
     {"mutant", OPTION_MUTANT, "NAME", 0, "Break the core in this way", 0},
     {"list-mutants", OPTION_LIST_MUTANTS, NULL, 0, "Print the names of the mutants", 0},
     {"jobs", OPTION_JOBS, "N", 0, "Processes (default: 2)", 0},
-    {"profile", OPTION_PROFILE, "NAME", 0, "swarm (default) or calm: no faults", 0},
+    {"profile", OPTION_PROFILE, "NAME", 0,
+     "swarm (default); calm: no faults; lose: calm, but the N-th answer to a session is "
+     "lost in seed N",
+     0},
     {"keep-going", OPTION_KEEP_GOING, NULL, 0, "Run all seeds, whatever fails", 0},
     {"hash", OPTION_HASH, NULL, 0, "Print the hash of each seed's trace", 0},
     {"tap", OPTION_TAP, NULL, 0, "Run the named cases of the test suite", 0},
@@ -118,6 +121,8 @@ static void parse_profile(const char *name, struct options *o, struct argp_state
 {
     if (strcmp(name, "calm") == 0) {
         o->pool.run.profile = PROFILE_CALM;
+    } else if (strcmp(name, "lose") == 0) {
+        o->pool.run.profile = PROFILE_LOSE;
     } else if (strcmp(name, "swarm") == 0) {
         o->pool.run.profile = PROFILE_SWARM;
     } else {
@@ -200,13 +205,19 @@ static int print_hashes(const struct options *o)
     return EXIT_SUCCESS;
 }
 
+static const char *const profile_words[] = {
+    [PROFILE_SWARM] = "",
+    [PROFILE_CALM] = " --profile calm",
+    [PROFILE_LOSE] = " --profile lose",
+};
+
 /* What replays a failing seed, as it was called here. */
 static const char *replay_command(const char *program, const struct options *o, char *text,
                                   size_t size)
 {
     snprintf(text, size, "%s%s%s%s", program, mutant_active == MUTANT_none ? "" : " --mutant ",
              mutant_active == MUTANT_none ? "" : mutants[mutant_active].name,
-             o->pool.run.profile == PROFILE_CALM ? " --profile calm" : "");
+             profile_words[o->pool.run.profile]);
     return text;
 }
 

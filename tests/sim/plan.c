@@ -108,7 +108,7 @@ void plan_draw(struct plan *plan, struct rng *rng, enum plan_profile profile)
     plan->restless = percent(rng, 40);
     plan->tight = percent(rng, 25);
     draw_faults(plan, rng);
-    if (profile == PROFILE_CALM) {
+    if (profile != PROFILE_SWARM) {
         make_calm(plan);
     }
 }

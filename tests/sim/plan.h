@@ -89,11 +89,14 @@ struct plan {
 
     uint32_t faults; /* Set of enum fault, by bit. */
     uint32_t fault_every_us;
+    uint64_t lose_answer; /* To a request of a session, counted over the world; 0: none. */
 };
 
 enum plan_profile {
     PROFILE_SWARM, /* Whatever the seed draws. */
     PROFILE_CALM,  /* No faults at all. */
+    PROFILE_LOSE,  /* Calm, but one answer to a session is lost with its connection: the
+                    * one whose number is the seed.  So a range of seeds loses each in turn. */
 };
 
 /* Draws the plan of a seed. */

@@ -152,6 +152,7 @@ void run_seed(uint64_t seed, const struct run_options *options, struct run_resul
     *ret_result = (struct run_result){.good = false};
     world_init(w, seed, options->tracing);
     plan_draw(&w->plan, &w->chance, options->profile);
+    w->plan.lose_answer = options->profile == PROFILE_LOSE ? seed : 0;
     plan_describe(&w->plan, ret_result->plan, sizeof ret_result->plan);
     if (options->tracing) {
         printf("seed %" PRIu64 ": %s\n", seed, ret_result->plan);
