@@ -14,10 +14,16 @@
  *                     u8 length, label
  *     SESSION_CLOSE   nothing
  *     SESSION_EXPIRE  u64 subject | u64 epoch
- *     ACQUIRE         path | u8 mode | u8 1: wait, 2: create | u64 handle | u32 wait_ms
+ *     ACQUIRE         path | u8 mode | u8 1: wait, 2: create | u64 handle | u32 wait_ms |
+ *                     u32 delay_ms | u64 if_instance
  *     RELEASE         path | u64 handle | u64 token
  *     CANCEL          u64 subject_request
  *     TIMEOUT         u64 subject | u64 subject_request | u64 epoch
+ *     OPEN            path | u8 kind, 0: none | u8 1: ephemeral | u64 handle |
+ *                     u64 if_instance | content, of a file only
+ *     CLOSE           path | u64 handle | u64 if_instance
+ *     DELAY_OVER      u64 subject | u64 subject_request | u64 epoch
+ *     STRETCH         u32 lease_ms | u64 epoch
  *
  * Path and content are four octets of length and the bytes.  So too is what a
  * client acknowledges taken as it is: ranges in disorder acknowledge what they
@@ -33,6 +39,7 @@ enum {
     REQUEST_SIZE = 8 + 8 + 1,                        /* Without ranges. */
     FLAG_WAIT = 1,
     FLAG_CREATE = 2,
+    FLAG_EPHEMERAL = 1, /* Of OPEN. */
 };
 
 /* -------------------------------------------------------------------- size */
@@ -54,13 +61,21 @@ static size_t arguments_size(const struct lease_command *c)
     case LEASE_CMD_SESSION_EXPIRE:
         return 8 + 8;
     case LEASE_CMD_ACQUIRE:
-        return path + 1 + 1 + 8 + 4;
+        return path + 1 + 1 + 8 + 4 + 4 + 8;
     case LEASE_CMD_RELEASE:
         return path + 8 + 8;
     case LEASE_CMD_CANCEL:
         return 8;
     case LEASE_CMD_TIMEOUT:
+    case LEASE_CMD_DELAY_OVER:
         return 8 + 8 + 8;
+    case LEASE_CMD_OPEN:
+        return path + 1 + 1 + 8 + 8 +
+               (c->kind == LEASE_FILE ? LENGTH_SIZE + c->content.size : 0);
+    case LEASE_CMD_CLOSE:
+        return path + 8 + 8;
+    case LEASE_CMD_STRETCH:
+        return 4 + 8;
     }
     assert(/* a type of ours */ false);
     return 0;
@@ -93,7 +108,7 @@ static void write_conditions(const struct lease_command *c, struct writer *w)
     write_u64(w, c->if_instance);
 }
 
-static void encode_open(const struct lease_command *c, struct writer *w)
+static void encode_session_open(const struct lease_command *c, struct writer *w)
 {
     assert(c->label.size <= LEASE_LABEL_MAX);
     write_u64(w, c->subject);
@@ -112,6 +127,20 @@ static void encode_acquire(const struct lease_command *c, struct writer *w)
     write_u8(w, (uint8_t)((c->wait ? FLAG_WAIT : 0) | (c->create ? FLAG_CREATE : 0)));
     write_u64(w, c->handle);
     write_u32(w, c->wait_ms);
+    write_u32(w, c->delay_ms);
+    write_u64(w, c->if_instance);
+}
+
+static void encode_open(const struct lease_command *c, struct writer *w)
+{
+    write_bytes(w, c->path);
+    write_u8(w, (uint8_t)c->kind);
+    write_u8(w, c->ephemeral ? FLAG_EPHEMERAL : 0);
+    write_u64(w, c->handle);
+    write_u64(w, c->if_instance);
+    if (c->kind == LEASE_FILE) {
+        write_bytes(w, c->content);
+    }
 }
 
 static void encode_arguments(const struct lease_command *c, struct writer *w)
@@ -135,7 +164,7 @@ static void encode_arguments(const struct lease_command *c, struct writer *w)
         write_conditions(c, w);
         break;
     case LEASE_CMD_SESSION_OPEN:
-        encode_open(c, w);
+        encode_session_open(c, w);
         break;
     case LEASE_CMD_SESSION_CLOSE:
         break;
@@ -155,18 +184,33 @@ static void encode_arguments(const struct lease_command *c, struct writer *w)
         write_u64(w, c->subject_request);
         break;
     case LEASE_CMD_TIMEOUT:
+    case LEASE_CMD_DELAY_OVER:
         write_u64(w, c->subject);
         write_u64(w, c->subject_request);
+        write_u64(w, c->epoch);
+        break;
+    case LEASE_CMD_OPEN:
+        encode_open(c, w);
+        break;
+    case LEASE_CMD_CLOSE:
+        assert(c->if_instance != LEASE_ANY);
+        write_bytes(w, c->path);
+        write_u64(w, c->handle);
+        write_u64(w, c->if_instance);
+        break;
+    case LEASE_CMD_STRETCH:
+        write_u32(w, c->lease_ms);
         write_u64(w, c->epoch);
         break;
     }
 }
 
-/* Who judges a session, or makes one, does not ask for it. */
+/* Who judges by the time, or makes a session, does not ask for one. */
 static bool of_nobody(unsigned type)
 {
     return type == LEASE_CMD_SESSION_OPEN || type == LEASE_CMD_SESSION_EXPIRE ||
-           type == LEASE_CMD_TIMEOUT;
+           type == LEASE_CMD_TIMEOUT || type == LEASE_CMD_DELAY_OVER ||
+           type == LEASE_CMD_STRETCH;
 }
 
 void lease_command_encode(const struct lease_command *command, struct writer *w)
@@ -226,7 +270,7 @@ static bool decode_create(struct reader *r, struct lease_command *c)
     return true;
 }
 
-static bool decode_open(struct reader *r, struct lease_command *c)
+static bool decode_session_open(struct reader *r, struct lease_command *c)
 {
     c->subject = read_u64(r);
     c->secret_hash[0] = read_u64(r);
@@ -251,7 +295,36 @@ static bool decode_acquire(struct reader *r, struct lease_command *c)
     c->create = (flags & FLAG_CREATE) != 0;
     c->handle = read_u64(r);
     c->wait_ms = read_u32(r);
+    c->delay_ms = read_u32(r);
+    c->if_instance = read_u64(r);
     return true;
+}
+
+static bool decode_open(struct reader *r, struct lease_command *c)
+{
+    c->path = read_bytes(r);
+    const uint8_t kind = read_u8(r);
+    const uint8_t flags = read_u8(r);
+    if ((kind != 0 && kind != LEASE_FILE && kind != LEASE_DIRECTORY) ||
+        flags > FLAG_EPHEMERAL) {
+        return false;
+    }
+    c->kind = (enum lease_kind)kind;
+    c->ephemeral = flags == FLAG_EPHEMERAL;
+    c->handle = read_u64(r);
+    c->if_instance = read_u64(r);
+    if (c->kind == LEASE_FILE) {
+        c->content = read_bytes(r);
+    }
+    return true;
+}
+
+static bool decode_close(struct reader *r, struct lease_command *c)
+{
+    c->path = read_bytes(r);
+    c->handle = read_u64(r);
+    c->if_instance = read_u64(r);
+    return c->if_instance != LEASE_ANY;
 }
 
 static bool decode_arguments(struct reader *r, uint8_t type, struct lease_command *c)
@@ -271,7 +344,7 @@ static bool decode_arguments(struct reader *r, uint8_t type, struct lease_comman
         read_conditions(r, c);
         return true;
     case LEASE_CMD_SESSION_OPEN:
-        return decode_open(r, c);
+        return decode_session_open(r, c);
     case LEASE_CMD_SESSION_CLOSE:
         return true;
     case LEASE_CMD_SESSION_EXPIRE:
@@ -289,8 +362,17 @@ static bool decode_arguments(struct reader *r, uint8_t type, struct lease_comman
         c->subject_request = read_u64(r);
         return true;
     case LEASE_CMD_TIMEOUT:
+    case LEASE_CMD_DELAY_OVER:
         c->subject = read_u64(r);
         c->subject_request = read_u64(r);
+        c->epoch = read_u64(r);
+        return true;
+    case LEASE_CMD_OPEN:
+        return decode_open(r, c);
+    case LEASE_CMD_CLOSE:
+        return decode_close(r, c);
+    case LEASE_CMD_STRETCH:
+        c->lease_ms = read_u32(r);
         c->epoch = read_u64(r);
         return true;
     }

@@ -20,7 +20,7 @@
 #include "lease/types.h"
 
 enum {
-    LEASE_COMMAND_VERSION = 1,
+    LEASE_COMMAND_VERSION = 2,
     LEASE_COMMAND_HEAD = 4 /* Octets of the length field. */
 };
 
@@ -33,8 +33,12 @@ enum lease_command_type {
     LEASE_CMD_SESSION_EXPIRE = 6, /* By the keeper: its time is over. */
     LEASE_CMD_ACQUIRE = 7,
     LEASE_CMD_RELEASE = 8,
-    LEASE_CMD_CANCEL = 9,   /* By its owner: a request of the same session. */
-    LEASE_CMD_TIMEOUT = 10, /* By the keeper: an acquire has waited as long as it would. */
+    LEASE_CMD_CANCEL = 9,      /* By its owner: a request of the same session. */
+    LEASE_CMD_TIMEOUT = 10,    /* By the keeper: an acquire has waited as long as it would. */
+    LEASE_CMD_OPEN = 11,       /* Have a node open, made when it is missing: of a session. */
+    LEASE_CMD_CLOSE = 12,      /* Have it open no more. */
+    LEASE_CMD_DELAY_OVER = 13, /* By the keeper: the lock-delay of a failed holder is over. */
+    LEASE_CMD_STRETCH = 14, /* By the master: KeepAlives may be answered with longer leases. */
 };
 
 /* No condition on a generation or an instance. */
@@ -50,33 +54,40 @@ struct lease_command {
 
     /* Who asks, and how often at most: (session, request) takes effect at most
      * once.  What is acknowledged is forgotten, and never executed again. */
-    uint64_t session;  /* 0: one-shot.  SESSION_OPEN, _EXPIRE, TIMEOUT: 0, see `subject`. */
-    uint64_t request;  /* From 1; 0 with session 0. */
+    uint64_t session;   /* 0: one-shot, or not a client's: see `subject`. */
+    uint64_t request;   /* From 1; 0 with session 0. */
     uint64_t ack_floor; /* All ids up to here, ... */
     struct lease_range acks[LEASE_ACK_RANGES_MAX]; /* ... and these above it, ascending. */
     uint32_t acks_count;
 
     struct bytes principal;
-    struct bytes path;        /* Below /ls/<cell>/, without leading slash; "" is the root. */
-    enum lease_kind kind;     /* CREATE. */
-    struct bytes content;     /* PUT, CREATE of a file. */
-    uint64_t if_generation;   /* PUT, DELETE: content generation, 0: must not exist (PUT), or LEASE_ANY. */
-    uint64_t if_instance;     /* PUT, DELETE: or LEASE_ANY. */
+    struct bytes path;      /* Below /ls/<cell>/, without leading slash; "" is the root. */
+    enum lease_kind kind;   /* CREATE; OPEN: of what is made, 0: it must exist. */
+    bool ephemeral;         /* OPEN: what is made is ephemeral. */
+    struct bytes content;   /* PUT, CREATE or OPEN of a file. */
+    uint64_t if_generation; /* PUT, DELETE: content generation, 0: must not exist (PUT), or
+                               LEASE_ANY. */
+    uint64_t if_instance;   /* PUT, DELETE, ACQUIRE, OPEN, CLOSE: or LEASE_ANY.  OPEN: 0 means
+                             * that it must not exist.  CLOSE: never LEASE_ANY. */
 
-    uint64_t subject;         /* SESSION_OPEN: the new session's id, chosen at random by who proposes.
-                               * SESSION_EXPIRE, TIMEOUT: the session judged. */
-    uint64_t subject_request; /* CANCEL, TIMEOUT: which request. */
-    uint64_t epoch;           /* SESSION_EXPIRE, TIMEOUT: under which it was decided. */
-    uint64_t secret_hash[2];  /* SESSION_OPEN: lease_secret_hash(). */
-    uint32_t lease_ms;        /* SESSION_OPEN. */
-    struct bytes label;       /* SESSION_OPEN: for people: program, host, pid. */
+    uint64_t subject; /* SESSION_OPEN: the new session's id, chosen at random by who proposes.
+                       * SESSION_EXPIRE, TIMEOUT: the session judged.
+                       * DELAY_OVER: the node's instance. */
+    uint64_t
+        subject_request; /* CANCEL, TIMEOUT: which request.  DELAY_OVER: the claim's number. */
+    uint64_t epoch;      /* SESSION_EXPIRE, TIMEOUT, DELAY_OVER, STRETCH: under which it was
+                          * decided. */
+    uint64_t secret_hash[2]; /* SESSION_OPEN: lease_secret_hash(). */
+    uint32_t lease_ms;       /* SESSION_OPEN; STRETCH: the new ceiling, 0: none. */
+    struct bytes label;      /* SESSION_OPEN: for people: program, host, pid. */
 
-    enum lease_mode mode;     /* ACQUIRE. */
-    uint64_t handle;          /* ACQUIRE, RELEASE: the owner is (session, handle). */
-    bool wait;                /* ACQUIRE: queue when it is held; else it is a try. */
-    bool create;              /* ACQUIRE: make the file when it is missing. */
-    uint32_t wait_ms;         /* ACQUIRE that waits: the keeper ends it then; 0: never. */
-    uint64_t token;           /* RELEASE: of the holding that ends. */
+    enum lease_mode mode; /* ACQUIRE. */
+    uint64_t handle;      /* ACQUIRE, RELEASE, OPEN, CLOSE: the owner is (session, handle). */
+    bool wait;            /* ACQUIRE: queue when it is held; else it is a try. */
+    bool create;          /* ACQUIRE: make the file when it is missing. */
+    uint32_t wait_ms;     /* ACQUIRE that waits: the keeper ends it then; 0: never. */
+    uint32_t delay_ms;    /* ACQUIRE: the lock-delay, if this holder fails. */
+    uint64_t token;       /* RELEASE: of the holding that ends. */
 };
 
 size_t lease_command_size(const struct lease_command *command);
@@ -84,8 +95,8 @@ void lease_command_encode(const struct lease_command *command, struct writer *w)
 
 /* Reads the next command of a batch; its bytes are borrowed from the batch.
  * False when it is malformed or of an unknown version. */
-__attribute__((warn_unused_result)) bool lease_command_decode(struct reader *r,
-                                                              struct lease_command *ret_command);
+__attribute__((warn_unused_result)) bool
+lease_command_decode(struct reader *r, struct lease_command *ret_command);
 
 /* Is this a path that a node can have?  Components of 1 to 255 octets of UTF-8
  * without control characters, not "." or "..", joined by single slashes. */
@@ -96,7 +107,8 @@ void lease_secret_hash(struct bytes secret, uint64_t ret_hash[2]);
 
 /* One line of text, for traces and lockdump; at most `size` octets with the NUL.
  * In lease/describe.c, the only file here that formats text. */
-const char *lease_command_describe(const struct lease_command *command, char *text, size_t size);
+const char *lease_command_describe(const struct lease_command *command, char *text,
+                                   size_t size);
 const char *lease_rc_text(enum lease_rc rc);
 
 #endif

@@ -6,7 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "lease/internal.h"
+#include "lease/lock.h"
 
 #include "paxos/base/pure.h"
 
@@ -54,14 +54,19 @@ static void append_quoted(struct line *line, struct bytes bytes)
     append(line, shown < bytes.size ? "...\"" : "\"");
 }
 
+static void append_instance(struct line *line, const struct lease_command *c)
+{
+    if (c->if_instance != LEASE_ANY) {
+        append(line, " if instance %" PRIu64, c->if_instance);
+    }
+}
+
 static void append_conditions(struct line *line, const struct lease_command *c)
 {
     if (c->if_generation != LEASE_ANY) {
         append(line, " if generation %" PRIu64, c->if_generation);
     }
-    if (c->if_instance != LEASE_ANY) {
-        append(line, " if instance %" PRIu64, c->if_instance);
-    }
+    append_instance(line, c);
 }
 
 static const char *kind_text(unsigned kind)
@@ -85,6 +90,24 @@ static void describe_acquire(struct line *line, const struct lease_command *c)
         append(line, c->wait ? " wait" : " try");
     }
     append(line, c->create ? " create" : "");
+    if (c->delay_ms != 0) {
+        append(line, " lock-delay %" PRIu32 " ms", c->delay_ms);
+    }
+    append_instance(line, c);
+}
+
+static void describe_open(struct line *line, const struct lease_command *c)
+{
+    append(line, c->type == LEASE_CMD_OPEN ? "open " : "close ");
+    append_quoted(line, c->path);
+    append(line, " handle %" PRIu64, c->handle);
+    if (c->kind != 0) {
+        append(line, " or make %s%s", c->ephemeral ? "ephemeral " : "", kind_text(c->kind));
+    }
+    if (c->kind == LEASE_FILE) {
+        append(line, " %zu octets", c->content.size);
+    }
+    append_instance(line, c);
 }
 
 static void describe_of_node(struct line *line, const struct lease_command *c)
@@ -135,6 +158,17 @@ static void describe_arguments(struct line *line, const struct lease_command *c)
         append(line, "time out %" PRIu64 " of session %016" PRIx64 " epoch %" PRIu64,
                c->subject_request, c->subject, c->epoch);
         break;
+    case LEASE_CMD_OPEN:
+    case LEASE_CMD_CLOSE:
+        describe_open(line, c);
+        break;
+    case LEASE_CMD_DELAY_OVER:
+        append(line, "end lock-delay of claim %" PRIu64 " on %" PRIu64 " epoch %" PRIu64,
+               c->subject_request, c->subject, c->epoch);
+        break;
+    case LEASE_CMD_STRETCH:
+        append(line, "stretch leases to %" PRIu32 " ms epoch %" PRIu64, c->lease_ms, c->epoch);
+        break;
     }
 }
 
@@ -171,10 +205,15 @@ static void describe_counters(struct line *line, struct reader *r)
     const uint64_t instances = read_u64(r);
     const uint64_t epoch = read_u64(r);
     const uint64_t claims = read_u64(r);
+    const uint64_t openers = read_u64(r);
+    const uint32_t stretch_ms = read_u32(r);
     append(line,
            "counters revision %" PRIu64 " instances %" PRIu64 " epoch %" PRIu64
-           " claims %" PRIu64,
-           revision, instances, epoch, claims);
+           " claims %" PRIu64 " openers %" PRIu64,
+           revision, instances, epoch, claims, openers);
+    if (stretch_ms != 0) {
+        append(line, " leases stretched to %" PRIu32 " ms", stretch_ms);
+    }
 }
 
 static void describe_node(struct line *line, uint64_t instance, struct reader *r)
@@ -183,6 +222,7 @@ static void describe_node(struct line *line, uint64_t instance, struct reader *r
     const size_t name_size = read_u8(r);
     const uint8_t *name = read_raw(r, name_size);
     const uint8_t kind = read_u8(r);
+    const bool ephemeral = read_u8(r) != 0;
     const uint64_t generation = read_u64(r);
     read_raw(r, 8 + 8); /* Lock and ACL generation: told when there is something to tell. */
     const uint64_t revision = read_u64(r);
@@ -190,7 +230,8 @@ static void describe_node(struct line *line, uint64_t instance, struct reader *r
     const uint64_t checksum = read_u64(r);
     const struct bytes content = read_bytes(r);
 
-    append(line, "%s %" PRIu64 " in %" PRIu64 " ", kind_text(kind), instance, parent);
+    append(line, "%s%s %" PRIu64 " in %" PRIu64 " ", ephemeral ? "ephemeral " : "",
+           kind_text(kind), instance, parent);
     append_quoted(line, bytes_of(name, name == NULL ? 0 : name_size));
     append(line, " revision %" PRIu64 " wall %" PRIu64, revision, wall_ms);
     if (kind == LEASE_FILE) {
@@ -226,19 +267,31 @@ static void describe_claim(struct line *line, struct record_key key, struct read
     const uint64_t handle = read_u64(r);
     const uint64_t request = read_u64(r);
     const uint8_t mode = read_u8(r);
-    const bool held = read_u8(r) != 0;
+    const uint8_t state = read_u8(r);
     const uint64_t token = read_u64(r);
     const uint64_t since_wall_ms = read_u64(r);
     const uint32_t wait_ms = read_u32(r);
+    const uint32_t delay_ms = read_u32(r);
+    const size_t label_size = read_u8(r);
+    const uint8_t *label = read_raw(r, label_size);
+    const bool waits = state == CLAIM_WAITS;
 
     append(line, "claim %" PRIu64 " on %" PRIu64 " %s %s session %016" PRIx64, key.sub, key.id,
-           held ? "held" : "waits", mode_text(mode), session);
+           waits ? "waits" : (state == CLAIM_HELD ? "held" : "delayed"), mode_text(mode),
+           session);
     append(line, " handle %" PRIu64 " request %" PRIu64 " since wall %" PRIu64, handle, request,
            since_wall_ms);
-    if (held) {
+    if (!waits) {
         append(line, " token %" PRIu64, token);
     } else if (wait_ms != 0) {
         append(line, " for %" PRIu32 " ms", wait_ms);
+    }
+    if (delay_ms != 0) {
+        append(line, " lock-delay %" PRIu32 " ms", delay_ms);
+    }
+    if (label_size > 0) {
+        append(line, " label ");
+        append_quoted(line, bytes_of(label, label == NULL ? 0 : label_size));
     }
 }
 
@@ -251,7 +304,7 @@ static void describe_result(struct line *line, struct record_key key, struct rea
     const uint64_t revision = read_u64(r);
     const uint64_t token = read_u64(r);
     if ((flags & 2) != 0) {
-        read_raw(r, 1 + 9 * 8); /* The node has a row of its own. */
+        read_raw(r, 1 + 10 * 8 + 1); /* The node has a row of its own. */
     }
     append(line,
            "outcome of %" PRIu64 " of session %016" PRIx64 " at %" PRIu64 ".%" PRIu32
@@ -261,6 +314,22 @@ static void describe_result(struct line *line, struct record_key key, struct rea
         append(line, " token %" PRIu64, token);
     }
     append(line, ": %s", lease_rc_text((enum lease_rc)rc));
+}
+
+static void describe_opener(struct line *line, struct record_key key, struct reader *r)
+{
+    const uint64_t session = read_u64(r);
+    append(line, "opener %" PRIu64 " of %" PRIu64 " session %016" PRIx64 " handle %" PRIu64,
+           key.sub, key.id, session, read_u64(r));
+}
+
+static void describe_history(struct line *line, struct record_key key, struct reader *r)
+{
+    const uint64_t checksum = read_u64(r);
+    const struct bytes events = read_bytes(r);
+    append(line, "history from revision %" PRIu64 ".%" PRIu64 " checksum %016" PRIx64, key.id,
+           key.sub, checksum);
+    append(line, " %zu octets", events.size);
 }
 
 const char *lease_row_describe(const struct lease_row *row, char *text, size_t size)
@@ -300,6 +369,12 @@ const char *lease_row_describe(const struct lease_row *row, char *text, size_t s
         break;
     case RECORD_RESULT:
         describe_result(&line, key, &r);
+        break;
+    case RECORD_OPENER:
+        describe_opener(&line, key, &r);
+        break;
+    case RECORD_HISTORY:
+        describe_history(&line, key, &r);
         break;
     }
     if (!read_done(&r)) {

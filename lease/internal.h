@@ -4,16 +4,17 @@
  *
  *     machine.c    the only door to change: at most once, then calls
  *        |
- *     machine_node.c  machine_lock.c  machine_session.c    decide, then change
- *        |
- *     node.c  lock.c  session.c  result.c    what there is, and its indices
+ *     machine_node.c  machine_open.c  machine_lock.c  machine_session.c
+ *        |                                           decide, then change
+ *     node.c  opener.c  lock.c  session.c  result.c    what there is, and its indices
+ *     history.c                                        what has happened to it
  *        |
  *     record.c     what is stored and digested; what changed since the last set
  *        |
  *     memory.c     the allocator we were given
  *
- * query.c reads; load.c and load_session.c fill an empty state from rows;
- * invariants.c and invariants_lock.c assert.
+ * query.c and query_lock.c read; load*.c fill an empty state from rows;
+ * invariants*.c assert.
  *
  * Whoever changes a member of a record calls record_changed() before the
  * command ends.  That alone keeps digest, tables and state the same thing.
@@ -34,22 +35,26 @@ enum record_kind {
     RECORD_SESSION = 3,
     RECORD_CLAIM = 4,
     RECORD_RESULT = 5,
-    RECORD_KIND_LAST = RECORD_RESULT,
+    RECORD_OPENER = 6,
+    RECORD_HISTORY = 7,
+    RECORD_KIND_LAST = RECORD_HISTORY,
 };
 
 enum {
     RECORD_KEY_SIZE = 1 + 8 + 8,
-    RECORD_HEAD_MAX = 21 * 1024, /* A value without the content that may end it. */
+    RECORD_HEAD_MAX = 21 * 1024, /* A value without the content or events that may end it. */
     RECORD_VALUE_MAX = RECORD_HEAD_MAX + LEASE_CONTENT_MAX,
-    RECORD_VERSION = 1, /* The first octet of a value. */
+    RECORD_VERSION = 2, /* The first octet of a value. */
 };
 
 /* Kind, then two numbers whose meaning is the kind's.  No key is used again
  * once its record is gone, so a deletion is never confused with a successor. */
 struct record_key {
     enum record_kind kind;
-    uint64_t id;  /* A node's instance, also of a claim; a session, also of a result. */
-    uint64_t sub; /* A claim's number, a result's request; 0 for the others. */
+    uint64_t id;  /* A node's instance, also of a claim and an opener; a session, also of a
+                   * result; of a chunk of history its first revision. */
+    uint64_t sub; /* A claim's or opener's number, a result's request; of a chunk how many
+                   * before it have events of that revision; 0 for the others. */
 };
 
 /* Embedded in everything that is replicated. */
@@ -67,13 +72,17 @@ struct record {
 
 struct counters {
     struct record record;
-    uint64_t revision;  /* Of the newest change. */
-    uint64_t instances; /* The last number given to a node. */
-    uint64_t epoch;     /* Entries of lower ones are not in force. */
-    uint64_t claims;    /* The last number given to a claim. */
+    uint64_t revision;   /* Of the newest change. */
+    uint64_t instances;  /* The last number given to a node. */
+    uint64_t epoch;      /* Entries of lower ones are not in force. */
+    uint64_t claims;     /* The last number given to a claim. */
+    uint64_t openers;    /* The last number given to an opener. */
+    uint32_t stretch_ms; /* Leases of the default length or above may be as long as this. */
 };
 
-struct lock; /* In lock.h. */
+struct lock;   /* In lock.h. */
+struct opener; /* In opener.h. */
+struct chunk;  /* In history.h. */
 
 /* A file or directory.  `record.key.id` is its instance.  A name costs what
  * this struct and the name take, a file what its content takes besides. */
@@ -87,12 +96,14 @@ struct node {
     uint64_t checksum;
     uint64_t revision;
     uint64_t modified_wall_ms;
-    struct tree children; /* Of a directory, by name. */
-    struct lock *lock;    /* NULL while nobody holds or awaits it. */
-    uint8_t *content;     /* Of a file; room_for(content_size) octets. */
+    struct tree children;   /* Of a directory, by name. */
+    struct lock *lock;      /* NULL while nobody holds or awaits it, and no lock-delay runs. */
+    struct opener *openers; /* Of an ephemeral one; NULL: nobody has it open. */
+    uint8_t *content;       /* Of a file; room_for(content_size) octets. */
     uint32_t content_size;
     uint32_t children_count;
     uint8_t kind;
+    bool ephemeral;
     uint8_t name_size;
     uint8_t name[];
 };
@@ -112,9 +123,15 @@ struct lease {
 
     bool revised;                  /* The command at hand has raised the revision, ... */
     bool counters_moved;           /* ... or another counter: one hash, at its end. */
+    bool told;                     /* It has appended to the history. */
     struct lease_settled *settled; /* By the last command. */
     uint32_t settled_count;
     uint32_t settled_room;
+    struct lease_delay *delays; /* Begun by the last command. */
+    uint32_t delays_count;
+    uint32_t delays_room;
+
+    struct chunk *history; /* That takes the next event; NULL: none is kept. */
 
     struct record *dirty_first; /* In the order in which they became so. */
     struct record *dirty_last;
@@ -143,11 +160,15 @@ struct record *record_find(const struct lease *l, struct record_key key);
 struct record *record_from(const struct lease *l, struct record_key key);
 struct record *record_next(const struct record *record);
 
-/* The value without a file's content, which follows it as `ret_tail`. */
+/* The last of the key's kind at or before it; NULL: none. */
+struct record *record_upto(const struct lease *l, struct record_key key);
+
+/* The value without a file's content or a chunk's events, which follow it as
+ * `ret_tail`. */
 void record_encode(const struct record *record, struct writer *w, struct bytes *ret_tail);
 
-/* Hash of key and value; the content enters by its checksum alone, so that a
- * change of metadata doesn't cost a pass over the content. */
+/* Hash of key and value; what ends the value enters by its checksum alone, so that
+ * a change of metadata, or one more event, doesn't cost a pass over all of it. */
 uint64_t record_hash(const struct record *record, uint32_t *ret_row_size);
 
 /* `record` must be filled before it is added, and is not changed by hand after
@@ -198,6 +219,13 @@ enum lease_rc machine_cancel(struct lease *l, const struct lease_at *at,
                              struct lease_result *ret_result);
 enum lease_rc machine_timeout(struct lease *l, const struct lease_at *at,
                               const struct lease_command *c);
+enum lease_rc machine_delay_over(struct lease *l, const struct lease_at *at,
+                                 const struct lease_command *c);
+enum lease_rc machine_open(struct lease *l, const struct lease_at *at,
+                           const struct lease_command *c, struct session *session,
+                           struct lease_result *ret_result);
+enum lease_rc machine_close(struct lease *l, const struct lease_at *at,
+                            const struct lease_command *c, struct session *session);
 enum lease_rc machine_session_open(struct lease *l, const struct lease_at *at,
                                    const struct lease_command *c,
                                    struct lease_result *ret_result);
@@ -206,12 +234,24 @@ enum lease_rc machine_session_close(struct lease *l, const struct lease_at *at,
 enum lease_rc machine_session_expire(struct lease *l, const struct lease_at *at,
                                      const struct lease_command *c);
 
+enum lease_rc machine_stretch(struct lease *l, const struct lease_at *at,
+                              const struct lease_command *c);
+
+/* Does the command pin an instance that isn't the one of `node`, NULL: missing? */
+bool machine_stale(const struct lease_command *c, const struct node *node);
+
+/* An opener, a claim or a child of `node` has gone: if it is ephemeral and that was
+ * the last, it goes; and so on upwards. */
+void machine_left(struct lease *l, const struct lease_at *at, struct node *node);
+
 /* -------------------------------------------------------------------- load */
 
 /* Of a row whose key and version are read: false when it makes no sense. */
 bool load_session(struct lease *l, struct record_key key, struct reader *r);
 bool load_claim(struct lease *l, struct record_key key, struct reader *r);
 bool load_result(struct lease *l, struct record_key key, struct reader *r);
+bool load_opener(struct lease *l, struct record_key key, struct reader *r);
+bool load_history(struct lease *l, struct record_key key, struct reader *r);
 
 /* -------------------------------------------------------------------- node */
 
@@ -236,7 +276,7 @@ enum lease_rc node_may_make(const struct lease *l, uint64_t content_size);
 
 /* Makes what is missing at `place`: a new instance at a new revision. */
 struct node *node_make(struct lease *l, const struct lease_at *at,
-                       const struct node_place *place, enum lease_kind kind,
+                       const struct node_place *place, enum lease_kind kind, bool ephemeral,
                        struct bytes content);
 void node_attach(struct lease *l, struct node *parent, struct node *node);
 void node_detach(struct lease *l, struct node *node);
@@ -247,6 +287,9 @@ struct node *node_child(const struct node *directory, struct bytes name);
 /* The first child behind `after`, in order of the octets; NULL: none. */
 struct node *node_first_behind(const struct node *directory, struct bytes after);
 struct node *node_next(const struct node *node);
+
+/* Writes where it is, below /ls/<cell>/ and without leading slash; returns its size. */
+size_t node_path(const struct node *node, uint8_t path[LEASE_PATH_MAX]);
 
 /* Copies; takes no memory when the new content fits the old one's room. */
 void node_set_content(struct lease *l, struct node *node, struct bytes content);

@@ -93,6 +93,7 @@ static void check_node(const struct lease *l, const struct node *node, struct su
     check_content(node);
     check_numbers(l, node);
     check_lock(l, node, sums);
+    check_openers(l, node, sums);
     sums->nodes++;
     sums->content_bytes += node->content_size;
 }
@@ -113,9 +114,13 @@ static size_t memory_of(struct record *record)
         return session_size(session) + session->ranges_room * sizeof *session->ranges;
     }
     case RECORD_CLAIM:
-        return sizeof(struct claim);
+        return sizeof(struct claim) + claim_of(record)->label_size;
     case RECORD_RESULT:
         return result_size(result_of(record));
+    case RECORD_OPENER:
+        return sizeof(struct opener);
+    case RECORD_HISTORY:
+        return sizeof(struct chunk) + chunk_of(record)->room;
     }
     assert(/* a record has a kind */ false);
     return 0;
@@ -167,6 +172,12 @@ static void check_records(const struct lease *l, enum record_kind kind, struct s
         case RECORD_RESULT:
             check_result(l, result_of(record), sums);
             break;
+        case RECORD_OPENER:
+            check_opener(l, opener_of(record), sums);
+            break;
+        case RECORD_HISTORY:
+            check_chunk(l, chunk_of(record), sums);
+            break;
         }
     }
 }
@@ -198,11 +209,13 @@ static void check_dirty(const struct lease *l, struct sums *sums)
 void lease_check(const struct lease *l)
 {
     struct sums sums = {.memory_bytes = sizeof *l + RECORD_VALUE_MAX +
-                                        l->settled_room * sizeof *l->settled};
+                                        l->settled_room * sizeof *l->settled +
+                                        l->delays_room * sizeof *l->delays};
     assert(l->records[0].root == NULL);
     for (int kind = 1; kind <= RECORD_KIND_LAST; kind++) {
         check_records(l, (enum record_kind)kind, &sums);
     }
+    check_history(l);
     check_dirty(l, &sums);
     assert(l->digest == sums.digest);
 
@@ -211,14 +224,21 @@ void lease_check(const struct lease *l)
     assert(l->counters.instances < LEASE_NUMBER_MAX);
     assert(l->counters.epoch < LEASE_NUMBER_MAX);
     assert(l->counters.claims < LEASE_NUMBER_MAX);
+    assert(l->counters.openers < LEASE_NUMBER_MAX);
+    assert(l->counters.stretch_ms <= LEASE_SESSION_MS_MAX);
 
     /* L6  What is counted is what there is. */
     assert(l->counts.nodes == sums.nodes);
     assert(l->counts.content_bytes == sums.content_bytes);
     assert(l->counts.sessions == sums.sessions);
     assert(l->counts.held == sums.held);
+    assert(l->counts.delayed == sums.delayed);
     assert(l->counts.waiting == sums.waiting);
-    assert(sums.claims == sums.held + sums.waiting);
+    assert(sums.claims == sums.held + sums.delayed + sums.waiting);
+    assert(l->counts.opens == sums.opens);
+    assert(sums.opens == sums.opens_of_sessions);
+    assert(sums.opens == sums.opens_of_nodes);
+    assert(l->counts.history_bytes == sums.history_bytes);
     assert(sums.results == sums.results_of_sessions);
     assert(l->counts.memory_bytes == sums.memory_bytes);
 }

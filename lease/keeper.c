@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * keeper.c -- deadlines of sessions and of acquires that wait.
+ * keeper.c -- deadlines of sessions, of acquires that wait, and of lock-delays.
  *
- * Both are one thing: a time at which a command is to be proposed.  The entry of
- * a session bears request 0, those of its waits the request.  All stand in a
- * tree, by (session, request); those whose time runs stand in a heap besides, by
- * (deadline, session, request).  Not in the heap is what the time can't end: a
- * session whose KeepAlive is being answered, and whatever has been proposed.
+ * They are one thing: a time at which a command is to be proposed.  The entry of
+ * a session bears request 0, those of its waits the request.  All stand in a tree
+ * by their ids; those whose time runs stand in a heap besides, by deadline and id.
+ * Not in the heap is what the time can't end: a session whose KeepAlive is being
+ * answered, and whatever has been proposed.
  */
 #include "lease/keeper.h"
 
@@ -18,10 +18,15 @@ enum { HEAP_ROOM_FIRST = 64 };
 
 #define NOT_IN_HEAP UINT32_MAX
 
+struct entry_id {
+    bool delay;    /* A lock-delay, else of a session. */
+    uint64_t of;   /* The session; of a delay the node's instance. */
+    uint64_t part; /* The request, 0: the session itself; of a delay the claim's number. */
+};
+
 struct entry {
     struct tree_link by_id;
-    uint64_t session;
-    uint64_t request; /* 0: the session itself. */
+    struct entry_id id;
     int64_t due;      /* Deadline, less what was added to all by then. */
     uint32_t place;   /* In the heap. */
     uint32_t reading; /* KeepAlives read and not yet answered. */
@@ -36,7 +41,35 @@ struct keeper {
     uint32_t heap_room;
     uint32_t entries_count;
     uint64_t away_ms; /* Added to all deadlines. */
+    uint32_t drift_ppm;
 };
+
+static struct entry_id of_session(uint64_t session)
+{
+    return (struct entry_id){.of = session};
+}
+
+static struct entry_id of_wait(uint64_t session, uint64_t request)
+{
+    assert(request != 0);
+    return (struct entry_id){.of = session, .part = request};
+}
+
+static struct entry_id of_delay(uint64_t instance, uint64_t number)
+{
+    return (struct entry_id){.delay = true, .of = instance, .part = number};
+}
+
+static int id_compare(struct entry_id a, struct entry_id b)
+{
+    if (a.delay != b.delay) {
+        return a.delay ? 1 : -1;
+    }
+    if (a.of != b.of) {
+        return a.of > b.of ? 1 : -1;
+    }
+    return (a.part > b.part) - (a.part < b.part);
+}
 
 /* ------------------------------------------------------------------ memory */
 
@@ -64,10 +97,7 @@ static bool earlier(const struct entry *a, const struct entry *b)
     if (a->due != b->due) {
         return a->due < b->due;
     }
-    if (a->session != b->session) {
-        return a->session < b->session;
-    }
-    return a->request < b->request;
+    return id_compare(a->id, b->id) < 0;
 }
 
 static void heap_put(struct keeper *k, uint32_t place, struct entry *entry)
@@ -156,20 +186,12 @@ static struct entry *entry_of(struct tree_link *link)
     return link == NULL ? NULL : tree_entry(link, struct entry, by_id);
 }
 
-static int id_compare(uint64_t session, uint64_t request, const struct entry *entry)
-{
-    if (session != entry->session) {
-        return session > entry->session ? 1 : -1;
-    }
-    return (request > entry->request) - (request < entry->request);
-}
-
-static struct entry *find(const struct keeper *k, uint64_t session, uint64_t request)
+static struct entry *find(const struct keeper *k, struct entry_id id)
 {
     struct tree_link *link = k->entries.root;
     while (link != NULL) {
         struct entry *entry = entry_of(link);
-        const int order = id_compare(session, request, entry);
+        const int order = id_compare(id, entry->id);
         if (order == 0) {
             return entry;
         }
@@ -178,13 +200,13 @@ static struct entry *find(const struct keeper *k, uint64_t session, uint64_t req
     return NULL;
 }
 
-/* Sessions and waits that begin are new; to say it twice starts them anew. */
-static struct entry *find_or_add(struct keeper *k, uint64_t session, uint64_t request)
+/* What begins is new; to say it twice starts it anew. */
+static struct entry *find_or_add(struct keeper *k, struct entry_id id)
 {
     struct tree_place place = tree_root_place(&k->entries);
     while (*place.at != NULL) {
         struct entry *entry = entry_of(*place.at);
-        const int order = id_compare(session, request, entry);
+        const int order = id_compare(id, entry->id);
         if (order == 0) {
             heap_remove(k, entry);
             return entry;
@@ -193,7 +215,7 @@ static struct entry *find_or_add(struct keeper *k, uint64_t session, uint64_t re
     }
     heap_grow(k);
     struct entry *entry = take(k, sizeof *entry);
-    *entry = (struct entry){.session = session, .request = request, .place = NOT_IN_HEAP};
+    *entry = (struct entry){.id = id, .place = NOT_IN_HEAP};
     tree_insert(&k->entries, place, &entry->by_id);
     k->entries_count++;
     return entry;
@@ -207,10 +229,9 @@ static void remove_entry(struct keeper *k, struct entry *entry)
     give(k, entry, sizeof *entry);
 }
 
-static void start(struct keeper *k, uint64_t session, uint64_t request, uint64_t span_ms,
-                  uint64_t now_ms)
+static void start(struct keeper *k, struct entry_id id, uint64_t span_ms, uint64_t now_ms)
 {
-    struct entry *entry = find_or_add(k, session, request);
+    struct entry *entry = find_or_add(k, id);
     entry->due = (int64_t)(now_ms + span_ms) - (int64_t)k->away_ms;
     entry->proposed = false;
     if (entry->reading == 0) {
@@ -227,13 +248,13 @@ static uint64_t deadline_ms(const struct keeper *k, const struct entry *entry)
 
 /* -------------------------------------------------------------------- life */
 
-struct keeper *keeper_new(const struct lease_allocator *allocator)
+struct keeper *keeper_new(const struct lease_allocator *allocator, uint32_t drift_ppm)
 {
     struct keeper *k = allocator->allocate(allocator->context, sizeof *k);
     if (k == NULL) {
         allocator->exhausted(allocator->context);
     }
-    *k = (struct keeper){.allocator = *allocator};
+    *k = (struct keeper){.allocator = *allocator, .drift_ppm = drift_ppm};
     return k;
 }
 
@@ -246,7 +267,7 @@ void keeper_end(struct keeper *k)
         give(k, entry, sizeof *entry);
     }
     give(k, k->heap, k->heap_room * sizeof(struct entry *));
-    *k = (struct keeper){.allocator = k->allocator};
+    *k = (struct keeper){.allocator = k->allocator, .drift_ppm = k->drift_ppm};
 }
 
 void keeper_free(struct keeper *k)
@@ -270,6 +291,24 @@ static void begin_wait(void *context, uint64_t session, uint64_t request, uint32
     keeper_wait_begun(begin->keeper, session, request, wait_ms, begin->now_ms);
 }
 
+static void begin_delay(void *context, const struct lease_delay *delay)
+{
+    const struct begin *begin = context;
+    struct lease_delay anew = *delay;
+    anew.delay_ms = mutant(lock_delay_forgotten) ? 0 : anew.delay_ms;
+    keeper_delay_begun(begin->keeper, &anew, begin->now_ms);
+}
+
+/* The longest that the old master may have promised the session. */
+static uint32_t promised_ms(const struct lease *l, const struct lease_session *session)
+{
+    if (mutant(default_lease_after_election)) {
+        return LEASE_SESSION_MS_MIN;
+    }
+    return mutant(stretch_not_recovered) ? session->lease_ms
+                                         : lease_longest_ms(l, session->lease_ms);
+}
+
 void keeper_begin(struct keeper *k, const struct lease *l, uint64_t now_ms)
 {
     keeper_end(k);
@@ -277,13 +316,11 @@ void keeper_begin(struct keeper *k, const struct lease *l, uint64_t now_ms)
         struct lease_session session;
         const bool found = lease_session_get(l, id, &session);
         assert(found);
-        const uint32_t lease_ms = mutant(default_lease_after_election)
-                                      ? (uint32_t)LEASE_SESSION_MS_MIN
-                                      : session.lease_ms;
-        keeper_session_opened(k, id, lease_ms, now_ms);
+        keeper_session_opened(k, id, promised_ms(l, &session), now_ms);
     }
     struct begin begin = {.keeper = k, .now_ms = now_ms};
     lease_waiting_visit(l, begin_wait, &begin);
+    lease_delays_visit(l, begin_delay, &begin);
 }
 
 /* ------------------------------------------------------------------ applied */
@@ -292,13 +329,13 @@ void keeper_session_opened(struct keeper *k, uint64_t session, uint32_t lease_ms
                            uint64_t now_ms)
 {
     assert(session != 0);
-    start(k, session, /* request= */ 0, lease_ms, now_ms);
+    start(k, of_session(session), lease_ms, now_ms);
 }
 
 void keeper_session_closed(struct keeper *k, uint64_t session)
 {
-    struct entry *entry = find(k, session, 0);
-    while (entry != NULL && entry->session == session) {
+    struct entry *entry = find(k, of_session(session));
+    while (entry != NULL && !entry->id.delay && entry->id.of == session) {
         /* Its waits are the next in the tree. */
         struct entry *next = entry_of(tree_next(&entry->by_id));
         remove_entry(k, entry);
@@ -309,17 +346,30 @@ void keeper_session_closed(struct keeper *k, uint64_t session)
 void keeper_wait_begun(struct keeper *k, uint64_t session, uint64_t request, uint32_t wait_ms,
                        uint64_t now_ms)
 {
-    assert(request != 0);
-    if (wait_ms != 0 &&
-        find(k, session, request) == NULL) { /* A retry joins, and adds nothing. */
-        start(k, session, request, wait_ms, now_ms);
+    const struct entry_id id = of_wait(session, request);
+    if (wait_ms != 0 && find(k, id) == NULL) { /* A retry joins, and adds nothing. */
+        start(k, id, wait_ms, now_ms);
     }
 }
 
 void keeper_wait_ended(struct keeper *k, uint64_t session, uint64_t request)
 {
-    assert(request != 0);
-    struct entry *entry = find(k, session, request);
+    struct entry *entry = find(k, of_wait(session, request));
+    if (entry != NULL) {
+        remove_entry(k, entry);
+    }
+}
+
+void keeper_delay_begun(struct keeper *k, const struct lease_delay *delay, uint64_t now_ms)
+{
+    const uint64_t drift_ms =
+        ((uint64_t)delay->delay_ms * k->drift_ppm + (1000 * 1000 - 1)) / (1000 * 1000);
+    start(k, of_delay(delay->instance, delay->number), delay->delay_ms + drift_ms, now_ms);
+}
+
+void keeper_delay_ended(struct keeper *k, uint64_t instance, uint64_t number)
+{
+    struct entry *entry = find(k, of_delay(instance, number));
     if (entry != NULL) {
         remove_entry(k, entry);
     }
@@ -329,7 +379,7 @@ void keeper_wait_ended(struct keeper *k, uint64_t session, uint64_t request)
 
 bool keeper_reading(struct keeper *k, uint64_t session)
 {
-    struct entry *entry = find(k, session, 0);
+    struct entry *entry = find(k, of_session(session));
     if (entry == NULL) {
         return true; /* It has ended; whoever answers will say so. */
     }
@@ -343,7 +393,7 @@ bool keeper_reading(struct keeper *k, uint64_t session)
 
 void keeper_answered(struct keeper *k, uint64_t session, uint32_t lease_ms, uint64_t now_ms)
 {
-    struct entry *entry = find(k, session, 0);
+    struct entry *entry = find(k, of_session(session));
     if (entry == NULL || entry->proposed) {
         return;
     }
@@ -362,17 +412,28 @@ void keeper_answered(struct keeper *k, uint64_t session, uint32_t lease_ms, uint
 
 bool keeper_expiring(const struct keeper *k, uint64_t session)
 {
-    const struct entry *entry = find(k, session, 0);
+    const struct entry *entry = find(k, of_session(session));
     return entry != NULL && entry->proposed;
 }
 
-uint64_t keeper_left_ms(const struct keeper *k, uint64_t session, uint64_t now_ms)
+static uint64_t left_ms(const struct keeper *k, struct entry_id id, uint64_t now_ms)
 {
-    const struct entry *entry = find(k, session, 0);
+    const struct entry *entry = find(k, id);
     if (entry == NULL || entry->proposed || deadline_ms(k, entry) <= now_ms) {
         return 0;
     }
     return deadline_ms(k, entry) - now_ms;
+}
+
+uint64_t keeper_left_ms(const struct keeper *k, uint64_t session, uint64_t now_ms)
+{
+    return left_ms(k, of_session(session), now_ms);
+}
+
+uint64_t keeper_delay_left_ms(const struct keeper *k, uint64_t instance, uint64_t number,
+                              uint64_t now_ms)
+{
+    return left_ms(k, of_delay(instance, number), now_ms);
 }
 
 /* --------------------------------------------------------------------- time */
@@ -380,6 +441,14 @@ uint64_t keeper_left_ms(const struct keeper *k, uint64_t session, uint64_t now_m
 void keeper_add_away(struct keeper *k, uint64_t away_ms)
 {
     k->away_ms += away_ms;
+}
+
+static enum lease_command_type command_type(struct entry_id id)
+{
+    if (id.delay) {
+        return LEASE_CMD_DELAY_OVER;
+    }
+    return id.part == 0 ? LEASE_CMD_SESSION_EXPIRE : LEASE_CMD_TIMEOUT;
 }
 
 uint32_t keeper_due(struct keeper *k, uint64_t now_ms, uint64_t epoch,
@@ -395,11 +464,11 @@ uint32_t keeper_due(struct keeper *k, uint64_t now_ms, uint64_t epoch,
         heap_remove(k, entry);
         entry->proposed = true;
         ret_commands[count++] = (struct lease_command){
-            .type = entry->request == 0 ? LEASE_CMD_SESSION_EXPIRE : LEASE_CMD_TIMEOUT,
+            .type = command_type(entry->id),
             .if_generation = LEASE_ANY,
             .if_instance = LEASE_ANY,
-            .subject = entry->session,
-            .subject_request = entry->request,
+            .subject = entry->id.of,
+            .subject_request = entry->id.part,
             .epoch = epoch,
         };
     }
@@ -413,28 +482,36 @@ uint64_t keeper_next_ms(const struct keeper *k)
 
 /* -------------------------------------------------------------------- check */
 
-struct count_waits {
+struct count_entries {
     const struct keeper *keeper;
     uint32_t found;
 };
 
 static void count_wait(void *context, uint64_t session, uint64_t request, uint32_t wait_ms)
 {
-    struct count_waits *count = context;
+    struct count_entries *count = context;
     if (wait_ms != 0) {
-        assert(find(count->keeper, session, request) != NULL);
+        assert(find(count->keeper, of_wait(session, request)) != NULL);
         count->found++;
     }
 }
 
+static void count_delay(void *context, const struct lease_delay *delay)
+{
+    struct count_entries *count = context;
+    assert(find(count->keeper, of_delay(delay->instance, delay->number)) != NULL);
+    count->found++;
+}
+
 void keeper_check(const struct keeper *k, const struct lease *l)
 {
-    struct count_waits count = {.keeper = k};
+    struct count_entries count = {.keeper = k};
     for (uint64_t id = lease_session_next(l, 0); id != 0; id = lease_session_next(l, id)) {
-        assert(find(k, id, 0) != NULL);
+        assert(find(k, of_session(id)) != NULL);
         count.found++;
     }
     lease_waiting_visit(l, count_wait, &count);
+    lease_delays_visit(l, count_delay, &count);
     assert(count.found == k->entries_count);
 
     tree_check(&k->entries);

@@ -27,22 +27,33 @@ enum {
     KEEPER_BATCH = 256, /* Expiries proposed in one turn; the rest follow in the next. */
 };
 
-struct keeper *keeper_new(const struct lease_allocator *allocator);
+/* `drift_ppm` is the largest difference between the rates of two clocks that the
+ * cell assumes: a lock-delay is so much longer here that nobody's clock finds it
+ * short. */
+struct keeper *keeper_new(const struct lease_allocator *allocator, uint32_t drift_ppm);
 void keeper_free(struct keeper *k);
 
 /* A new mastership, its first entry applied: every session may have been
- * promised its full lease an instant ago, so each gets it anew; so do waits. */
+ * promised the longest lease of lease_longest_ms() an instant ago, so each gets it
+ * anew; waits and lock-delays begin anew in full. */
 void keeper_begin(struct keeper *k, const struct lease *l, uint64_t now_ms);
 
 /* The mastership is over: forgets everything. */
 void keeper_end(struct keeper *k);
 
 /* What was applied: to be told after each command, while master. */
-void keeper_session_opened(struct keeper *k, uint64_t session, uint32_t lease_ms, uint64_t now_ms);
+void keeper_session_opened(struct keeper *k, uint64_t session, uint32_t lease_ms,
+                           uint64_t now_ms);
 void keeper_session_closed(struct keeper *k, uint64_t session);
 void keeper_wait_begun(struct keeper *k, uint64_t session, uint64_t request, uint32_t wait_ms,
                        uint64_t now_ms);
 void keeper_wait_ended(struct keeper *k, uint64_t session, uint64_t request);
+void keeper_delay_begun(struct keeper *k, const struct lease_delay *delay, uint64_t now_ms);
+void keeper_delay_ended(struct keeper *k, uint64_t instance, uint64_t number);
+
+/* How much of a lock-delay is left; 0: none, or not known. */
+uint64_t keeper_delay_left_ms(const struct keeper *k, uint64_t instance, uint64_t number,
+                              uint64_t now_ms);
 
 /* A KeepAlive was read.  False: the session is expiring, so it must wait for the
  * outcome.  True: until keeper_answered() the session is not due. */
@@ -70,7 +81,7 @@ uint32_t keeper_due(struct keeper *k, uint64_t now_ms, uint64_t epoch,
 /* When keeper_due() will next have something; UINT64_MAX: never. */
 uint64_t keeper_next_ms(const struct keeper *k);
 
-/* Asserts that the keeper and the state know the same sessions and waits. */
+/* Asserts that the keeper and the state know the same sessions, waits and delays. */
 void keeper_check(const struct keeper *k, const struct lease *l);
 
 #endif

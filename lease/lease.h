@@ -8,11 +8,11 @@
  * byte for byte, on every replica.  What time brings about ("session 5f is
  * over") reaches it as a command, proposed by the master's keeper.
  *
- * The state is a set of *records*: each node, session, claim on a lock and
- * remembered outcome is one, the counters are one.  A
- * record has a key and an encoding, and is at once the unit of the digest, of
- * the store's tables and of a snapshot; so these three can't disagree about
- * what the state is.
+ * The state is a set of *records*: each node, session, claim on a lock, remembered
+ * outcome, opener of an ephemeral node and chunk of history is one, the counters
+ * are one.  A record has a key and an encoding, and is at once the unit of the
+ * digest, of the store's tables and of a snapshot; so these three can't disagree
+ * about what the state is.
  */
 #ifndef LEASE_LEASE_H
 #define LEASE_LEASE_H
@@ -40,14 +40,14 @@ struct lease_at {
 
 struct lease_result {
     enum lease_rc rc;
-    uint64_t revision;       /* Of the cell, after the command. */
-    struct lease_stat stat;  /* Of the node, after PUT and CREATE; zero else.
-                              * After CONFLICT, of the node as it is. */
-    bool created;            /* PUT or ACQUIRE made the file. */
+    uint64_t revision;      /* Of the cell, after the command. */
+    struct lease_stat stat; /* Of the node, after PUT, CREATE and OPEN; zero else.
+                             * After CONFLICT, of the node as it is. */
+    bool created;           /* PUT, ACQUIRE or OPEN made the node. */
 
-    uint64_t token;          /* ACQUIRE granted: of the holding. */
-    uint64_t session;        /* SESSION_OPEN. */
-    uint32_t lease_ms;       /* SESSION_OPEN: as granted. */
+    uint64_t token;    /* ACQUIRE granted: of the holding. */
+    uint64_t session;  /* SESSION_OPEN. */
+    uint32_t lease_ms; /* SESSION_OPEN: as granted. */
 
     /* Where the outcome was decided: the command's own place or, for a retry or
      * a lock granted later, that of the first execution or of the grant. */
@@ -74,12 +74,25 @@ void lease_begin_epoch(struct lease *l, uint64_t slot, uint64_t epoch);
 bool lease_in_force(const struct lease *l, uint64_t epoch);
 
 /* Applies one command.  It must have been checked by lease_command_decode(). */
-void lease_apply(struct lease *l, const struct lease_at *at, const struct lease_command *command,
-                 struct lease_result *ret_result);
+void lease_apply(struct lease *l, const struct lease_at *at,
+                 const struct lease_command *command, struct lease_result *ret_result);
 
 /* The acquires that the last lease_apply() settled, in order; borrowed until the
  * next one. */
 const struct lease_settled *lease_settled(const struct lease *l, uint32_t *ret_count);
+
+/* A lock that stays closed because its holder failed (Chubby, 2.4): until a
+ * command says that its time is over nobody is newly granted it, and the node is
+ * not deleted.  Those who share the holding keep it. */
+struct lease_delay {
+    uint64_t instance; /* Of the node. */
+    uint64_t number;   /* Of the claim that failed: never used again. */
+    uint32_t delay_ms;
+};
+
+/* The lock-delays that the last lease_apply() began, in order; borrowed until the
+ * next one. */
+const struct lease_delay *lease_delays_begun(const struct lease *l, uint32_t *ret_count);
 
 /* The whole entry of `slot`, of `commands` commands, is applied.  Slots come in
  * order, without a gap. */
@@ -89,10 +102,10 @@ void lease_slot_done(struct lease *l, uint64_t slot, uint32_t commands);
 
 /* The state as it stands: how far, and at which numbers. */
 struct lease_position {
-    uint64_t slot;      /* Applied up to here. */
-    uint32_t position;  /* Commands in that slot; the index of a read is (slot, position). */
+    uint64_t slot;     /* Applied up to here. */
+    uint32_t position; /* Commands in that slot; the index of a read is (slot, position). */
     uint64_t revision;
-    uint64_t epoch;     /* Of the newest master whose first entry is applied. */
+    uint64_t epoch; /* Of the newest master whose first entry is applied. */
 };
 
 struct lease_position lease_position(const struct lease *l);
@@ -117,15 +130,17 @@ struct lease_session {
     uint64_t id;
     uint32_t lease_ms;
     uint64_t opened_wall_ms;
-    struct bytes label;     /* Borrowed until the next change. */
+    struct bytes label; /* Borrowed until the next change. */
     struct bytes principal;
-    uint32_t held;          /* Claims that are held, ... */
-    uint32_t waiting;       /* ... and that wait. */
-    uint32_t results;       /* Outcomes not yet acknowledged. */
+    uint32_t held;    /* Claims that are held, ... */
+    uint32_t waiting; /* ... and that wait. */
+    uint32_t results; /* Outcomes not yet acknowledged. */
+    uint32_t opens;   /* Ephemeral nodes that it has open. */
 };
 
 /* False: there is no such session. */
-bool lease_session_get(const struct lease *l, uint64_t session, struct lease_session *ret_session);
+bool lease_session_get(const struct lease *l, uint64_t session,
+                       struct lease_session *ret_session);
 
 /* Is this the secret that the session was opened with? */
 bool lease_session_secret(const struct lease *l, uint64_t session, struct bytes secret);
@@ -133,28 +148,38 @@ bool lease_session_secret(const struct lease *l, uint64_t session, struct bytes 
 /* Visits all sessions, in order of their ids; from `after`, exclusive. */
 uint64_t lease_session_next(const struct lease *l, uint64_t after); /* 0: no more. */
 
-/* A holder or waiter of a lock. */
+/* The longest lease that any KeepAlive of the session may have been answered with:
+ * its own or, unless that is shorter than the default, the ceiling to which leases
+ * are stretched while masters are loaded. */
+uint32_t lease_longest_ms(const struct lease *l, uint32_t lease_ms);
+uint32_t lease_stretch_ms(const struct lease *l); /* The ceiling; 0: none. */
+
+/* A holder or waiter of a lock, or one who held it and failed. */
 struct lease_claim {
     bool held;
+    bool delayed; /* Neither holds nor waits: its lock-delay runs. */
     enum lease_mode mode;
     uint64_t session;
     uint64_t handle;
-    uint64_t request;       /* That asked for it. */
-    uint64_t token;         /* Held: of the holding. */
-    uint64_t since_wall_ms; /* Granted, or asked; a label. */
+    uint64_t request; /* That asked for it. */
+    uint64_t number;  /* Its own, in the cell; with the node's instance what names a delay. */
+    uint64_t token;   /* Held, delayed: of the holding. */
+    uint64_t since_wall_ms; /* Granted, asked, or failed; a label. */
+    uint32_t delay_ms;      /* Held, delayed: the whole of it. */
     uint32_t wait_ms;       /* Of a waiter; 0: for ever. */
     struct bytes label;     /* Of its session; borrowed until the next change. */
 };
 
-/* Holders, then waiters in the order in which they will be served; those behind
- * the first `skip`, at most `limit`. */
-enum lease_rc lease_claims(const struct lease *l, struct bytes path, uint32_t skip, uint32_t limit,
-                           struct lease_claim *ret_claims, uint32_t *ret_count, bool *ret_more);
+/* Holders, then who failed and closes it still, then waiters in the order in which they will be
+ * served; those behind the first `skip`, at most `limit`. */
+enum lease_rc lease_claims(const struct lease *l, struct bytes path, uint32_t skip,
+                           uint32_t limit, struct lease_claim *ret_claims, uint32_t *ret_count,
+                           bool *ret_more);
 
-/* The next node, in order of instances, that anybody holds or awaits; its path
+/* The next node, in order of instances, that has claims; its path
  * below /ls/<cell>/ is written to `path`.  0: no more. */
-uint64_t lease_locked_next(const struct lease *l, uint64_t after,
-                           uint8_t path[LEASE_PATH_MAX], size_t *ret_path_size);
+uint64_t lease_locked_next(const struct lease *l, uint64_t after, uint8_t path[LEASE_PATH_MAX],
+                           size_t *ret_path_size);
 
 /* Does (session, request) still wait, and how long would it? */
 bool lease_waiting(const struct lease *l, uint64_t session, uint64_t request,
@@ -167,11 +192,70 @@ void lease_waiting_visit(const struct lease *l,
                                        uint32_t wait_ms),
                          void *context);
 
+/* Does somebody hold the lock in this mode under this token (CheckSequencer of
+ * Chubby, 2.4)?  LEASE_OK, or LEASE_NOT_HELD, LEASE_NO_NODE, ... */
+enum lease_rc lease_sequencer(const struct lease *l, struct bytes path, enum lease_mode mode,
+                              uint64_t token);
+
+/* Visits all lock-delays that run, for the keeper of a new master. */
+void lease_delays_visit(const struct lease *l,
+                        void (*visit)(void *context, const struct lease_delay *delay),
+                        void *context);
+
+/* ----------------------------------------------------------------- history */
+
+/* One change of one node.  What it points at is borrowed until the next change of
+ * the state. */
+struct lease_event {
+    uint64_t revision;
+    enum lease_change change;
+    enum lease_kind kind; /* Of the node. */
+    uint64_t instance;
+    uint64_t parent;      /* CREATED, DELETED: the instance of its directory. */
+    struct bytes path;    /* Below /ls/<cell>/, as of then. */
+    uint64_t wall_ms;     /* A label. */
+    uint64_t generation;  /* CREATED, WRITTEN: of the content. */
+    uint64_t session;     /* GRANTED, RELEASED, CONTENDED: whose claim. */
+    enum lease_mode mode; /* GRANTED, RELEASED, CONTENDED. */
+    uint64_t token;       /* GRANTED, RELEASED: of the holding. */
+    uint32_t delay_ms;    /* RELEASED by failing: the lock-delay that began; else 0. */
+    bool ephemeral;       /* Is the node? */
+    bool failed;          /* RELEASED: its session expired. */
+    bool has_content;     /* CREATED, WRITTEN of a file: `content` is what was written; false
+                           * when it is larger than LEASE_EVENT_CONTENT_MAX. */
+    bool has_old; /* WRITTEN, DELETED of a file: `old` is what it was before; as above. */
+    uint32_t content_size; /* CREATED, WRITTEN: also of what is not kept. */
+    struct bytes content;
+    struct bytes old;
+};
+
+/* History is kept from here on: every event above this revision is there, and
+ * perhaps none at or below it. */
+uint64_t lease_history_floor(const struct lease *l);
+
+/* A place between two events.  Valid until the next change of the state. */
+struct lease_place {
+    const void *chunk;
+    uint32_t offset;
+};
+
+/* Before the first event above `revision`, which is not below the floor.
+ * O(log of the history). */
+struct lease_place lease_history_seek(const struct lease *l, uint64_t revision);
+
+/* The event behind `place`, which moves on; events come in the order in which
+ * they happened.  False: there is no more. */
+bool lease_history_next(const struct lease *l, struct lease_place *place,
+                        struct lease_event *ret_event);
+
 struct lease_counts {
     uint64_t nodes;
     uint64_t sessions;
-    uint64_t held;    /* Claims. */
+    uint64_t held; /* Claims. */
     uint64_t waiting;
+    uint64_t delayed;
+    uint64_t opens; /* Of ephemeral nodes. */
+    uint64_t history_bytes;
     uint64_t content_bytes;
     uint64_t memory_bytes; /* Taken from the allocator and not given back. */
 };
@@ -209,7 +293,7 @@ void lease_rows_all(const struct lease *l,
 __attribute__((warn_unused_result)) bool lease_row_load(struct lease *l,
                                                         const struct lease_row *row);
 __attribute__((warn_unused_result)) bool lease_loaded(struct lease *l, uint64_t slot,
-                                                            uint32_t position, uint64_t digest);
+                                                      uint32_t position, uint64_t digest);
 
 /* One line of text about a stored row, for lockdump (lease/describe.c). */
 const char *lease_row_describe(const struct lease_row *row, char *text, size_t size);

@@ -7,9 +7,10 @@
  * digest at the end finds a row that is missing or a valid row of another state.
  * Keys ascend, so what a row refers to is there already: the counters are the
  * lowest key, a parent is always older than its child, and sessions come before
- * their claims and outcomes, which load_session.c reads.
+ * their claims, outcomes and opens, which load_session.c reads.  load_history.c
+ * reads what has happened.
  */
-#include "lease/internal.h"
+#include "lease/history.h"
 
 #include "paxos/base/pure.h"
 
@@ -19,10 +20,13 @@ static bool load_counters(struct lease *l, struct record_key key, struct reader 
     const uint64_t instances = read_u64(r);
     const uint64_t epoch = read_u64(r);
     const uint64_t claims = read_u64(r);
+    const uint64_t openers = read_u64(r);
+    const uint32_t stretch_ms = read_u32(r);
     const bool sound = read_done(r) && key.id == 0 && key.sub == 0 &&
                        revision < LEASE_NUMBER_MAX && epoch < LEASE_NUMBER_MAX &&
-                       claims < LEASE_NUMBER_MAX && instances >= l->counters.instances &&
-                       instances < LEASE_NUMBER_MAX;
+                       claims < LEASE_NUMBER_MAX && openers < LEASE_NUMBER_MAX &&
+                       stretch_ms <= LEASE_SESSION_MS_MAX &&
+                       instances >= l->counters.instances && instances < LEASE_NUMBER_MAX;
     if (!sound) {
         return false;
     }
@@ -30,6 +34,8 @@ static bool load_counters(struct lease *l, struct record_key key, struct reader 
     l->counters.instances = instances;
     l->counters.epoch = epoch;
     l->counters.claims = claims;
+    l->counters.openers = openers;
+    l->counters.stretch_ms = stretch_ms;
     record_loaded(l, &l->counters.record);
     return true;
 }
@@ -40,6 +46,7 @@ struct node_row {
     uint64_t parent;
     struct bytes name;
     uint8_t kind;
+    uint8_t ephemeral;
     uint64_t content_generation;
     uint64_t lock_generation;
     uint64_t acl_generation;
@@ -56,6 +63,7 @@ static bool read_node_row(struct record_key key, struct reader *r, struct node_r
     const size_t name_size = read_u8(r);
     row.name = bytes_of(read_raw(r, name_size), name_size);
     row.kind = read_u8(r);
+    row.ephemeral = read_u8(r);
     row.content_generation = read_u64(r);
     row.lock_generation = read_u64(r);
     row.acl_generation = read_u64(r);
@@ -71,7 +79,7 @@ static bool read_node_row(struct record_key key, struct reader *r, struct node_r
 static bool node_row_sound(const struct lease *l, const struct node_row *row)
 {
     const bool numbers =
-        row->instance >= 1 && row->instance <= l->counters.instances &&
+        row->instance >= 1 && row->instance <= l->counters.instances && row->ephemeral <= 1 &&
         row->revision <= l->counters.revision && row->content_generation < LEASE_NUMBER_MAX &&
         row->lock_generation < LEASE_NUMBER_MAX && row->acl_generation < LEASE_NUMBER_MAX;
     switch (row->kind) {
@@ -112,6 +120,7 @@ static struct node *find_parent(const struct lease *l, const struct node_row *ro
 
 static void fill(struct lease *l, struct node *node, const struct node_row *row)
 {
+    node->ephemeral = row->ephemeral == 1;
     node->content_generation = row->content_generation;
     node->lock_generation = row->lock_generation;
     node->acl_generation = row->acl_generation;
@@ -130,7 +139,8 @@ static bool load_node(struct lease *l, struct record_key key, struct reader *r)
         return false;
     }
     if (row.instance == l->root->record.key.id) {
-        if (row.parent != 0 || row.name.size != 0 || row.kind != LEASE_DIRECTORY) {
+        if (row.parent != 0 || row.name.size != 0 || row.kind != LEASE_DIRECTORY ||
+            row.ephemeral != 0) {
             return false;
         }
         fill(l, l->root, &row);
@@ -173,6 +183,10 @@ bool lease_row_load(struct lease *l, const struct lease_row *row)
         return load_claim(l, key, &r);
     case RECORD_RESULT:
         return load_result(l, key, &r);
+    case RECORD_OPENER:
+        return load_opener(l, key, &r);
+    case RECORD_HISTORY:
+        return load_history(l, key, &r);
     }
     assert(/* a key that decoded has a kind */ false);
     return false;
@@ -186,7 +200,8 @@ bool lease_loaded(struct lease *l, uint64_t slot, uint32_t position, uint64_t di
         /* No set has been written yet: what was just made is the whole state. */
         return !rows && position == 0 && (digest == 0 || digest == l->digest);
     }
-    if (!rows || digest != l->digest) {
+    if (!rows || digest != l->digest ||
+        (l->history != NULL && l->history->last != l->counters.revision)) {
         return false;
     }
     l->slot = slot;

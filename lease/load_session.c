@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * load_session.c -- sessions, claims and outcomes from their rows; see load.c.
+ * load_session.c -- sessions, and their claims, outcomes and opens, from their rows;
+ * see load.c.
  */
 #include "lease/lock.h"
+#include "lease/opener.h"
 
 #include "paxos/base/pure.h"
 
@@ -84,55 +86,82 @@ bool load_session(struct lease *l, struct record_key key, struct reader *r)
 
 /* ------------------------------------------------------------------ claims */
 
-/* Can this claim stand behind those of its node that are loaded? */
-static bool holder_sound(const struct lease *l, const struct claim *row, uint64_t token)
+/* A claim's row, decoded and not yet believed. */
+struct claim_row {
+    struct claim claim; /* Without links, and its label is not yet its own. */
+    uint64_t token;
+    struct bytes label;
+};
+
+static bool read_claim_row(struct reader *r, struct claim_row *ret_row)
 {
-    const struct lock *lock = row->node->lock;
-    if (token == 0 || token > l->counters.revision || row->node->lock_generation == 0) {
-        return false;
-    }
-    return lock == NULL || (lock->waiting_count == 0 && lock->token == token &&
-                            lock_compatible(lock, (enum lease_mode)row->mode));
+    struct claim_row row = {0};
+    row.claim.session = read_u64(r);
+    row.claim.handle = read_u64(r);
+    row.claim.request = read_u64(r);
+    row.claim.mode = read_u8(r);
+    row.claim.state = read_u8(r);
+    row.token = read_u64(r);
+    row.claim.since_wall_ms = read_u64(r);
+    row.claim.wait_ms = read_u32(r);
+    row.claim.delay_ms = read_u32(r);
+    row.label = read_short(r, LEASE_LABEL_MAX);
+    *ret_row = row;
+    return read_done(r);
 }
 
-/* Someone waits only for others: were it compatible, it would hold. */
-static bool waiter_sound(const struct claim *row, uint64_t token)
+/* Is this what a claim may look like, wherever it stands? */
+static bool claim_row_sound(const struct claim_row *row)
 {
-    return token == 0 && !lock_admits(row->node->lock, (enum lease_mode)row->mode);
+    const struct claim *claim = &row->claim;
+    const bool delayed = claim->state == CLAIM_DELAYED;
+    return claim->request != 0 && claim->state <= CLAIM_DELAYED &&
+           (claim->mode == LEASE_EXCLUSIVE || claim->mode == LEASE_SHARED) &&
+           claim->delay_ms <= LEASE_DELAY_MS_MAX && (!delayed || claim->delay_ms > 0) &&
+           (delayed || row->label.size == 0);
+}
+
+/* Can it stand behind those of its node that are loaded? */
+static bool claim_row_fits(const struct lease *l, const struct node *node,
+                           const struct claim_row *row)
+{
+    const struct lock *lock = node->lock;
+    const enum lease_mode mode = (enum lease_mode)row->claim.mode;
+    if (row->claim.state == CLAIM_WAITS) {
+        /* Only for others: were it compatible, it would hold. */
+        return row->token == 0 && !lock_admits(lock, mode);
+    }
+    if (row->token == 0 || row->token > l->counters.revision || node->lock_generation == 0) {
+        return false;
+    }
+    /* All of one holding. */
+    return lock == NULL || (lock->waiting_count == 0 && lock->token == row->token &&
+                            mode == LEASE_SHARED && lock->first->mode == LEASE_SHARED);
 }
 
 bool load_claim(struct lease *l, struct record_key key, struct reader *r)
 {
-    struct claim row = {0};
-    row.session = read_u64(r);
-    row.handle = read_u64(r);
-    row.request = read_u64(r);
-    row.mode = read_u8(r);
-    const uint8_t held = read_u8(r);
-    const uint64_t token = read_u64(r);
-    row.since_wall_ms = read_u64(r);
-    row.wait_ms = read_u32(r);
-    row.held = held == 1;
-
-    struct record *node = record_find(l, (struct record_key){RECORD_NODE, key.id, 0});
-    struct session *session = session_find(l, row.session);
-    if (!read_done(r) || node == NULL || session == NULL || held > 1 || row.request == 0 ||
-        (row.mode != LEASE_EXCLUSIVE && row.mode != LEASE_SHARED) || key.sub == 0 ||
-        key.sub > l->counters.claims) {
+    struct claim_row row;
+    struct record *record = record_find(l, (struct record_key){RECORD_NODE, key.id, 0});
+    if (!read_claim_row(r, &row) || !claim_row_sound(&row) || record == NULL || key.sub == 0 ||
+        key.sub > l->counters.claims || !claim_row_fits(l, node_of(record), &row)) {
         return false;
     }
-    row.node = node_of(node);
-    if (!(row.held ? holder_sound(l, &row, token) : waiter_sound(&row, token))) {
+    const bool delayed = row.claim.state == CLAIM_DELAYED;
+    struct session *session = delayed ? NULL : session_find(l, row.claim.session);
+    if (session == NULL && !delayed) {
         return false;
     }
     struct claim *claim = claim_new(l);
-    *claim = row;
+    *claim = row.claim;
+    claim->node = node_of(record);
+    claim_set_label(l, claim, row.label);
     if (!claim_link(l, session, claim)) {
         claim_release(l, claim);
         return false;
     }
-    if (claim->held) {
-        row.node->lock->token = token;
+    if (claim->state != CLAIM_WAITS) {
+        claim->node->lock->token = row.token;
     }
     record_added(l, &claim->record, key);
     record_loaded(l, &claim->record);
@@ -153,13 +182,20 @@ static struct lease_stat read_stat(struct reader *r)
     stat.modified_wall_ms = read_u64(r);
     stat.size = read_u64(r);
     stat.children = read_u64(r);
+    stat.lock_token = read_u64(r);
+    const uint8_t ephemeral = read_u8(r);
+    if (ephemeral > 1) {
+        r->failed = true;
+    }
+    stat.ephemeral = ephemeral == 1;
     return stat;
 }
 
 static bool stat_sound(const struct lease *l, const struct lease_stat *stat)
 {
     return (stat->kind == LEASE_FILE || stat->kind == LEASE_DIRECTORY) && stat->instance >= 1 &&
-           stat->instance <= l->counters.instances && stat->revision <= l->counters.revision;
+           stat->instance <= l->counters.instances && stat->revision <= l->counters.revision &&
+           stat->lock_token <= l->counters.revision;
 }
 
 bool load_result(struct lease *l, struct record_key key, struct reader *r)
@@ -199,5 +235,29 @@ bool load_result(struct lease *l, struct record_key key, struct reader *r)
     }
     result_add(l, session, result, key.sub);
     record_loaded(l, &result->record);
+    return true;
+}
+
+/* ------------------------------------------------------------------- opens */
+
+bool load_opener(struct lease *l, struct record_key key, struct reader *r)
+{
+    struct session *session = session_find(l, read_u64(r));
+    const uint64_t handle = read_u64(r);
+    struct record *node = record_find(l, (struct record_key){RECORD_NODE, key.id, 0});
+    if (!read_done(r) || session == NULL || node == NULL || !node_of(node)->ephemeral ||
+        key.sub == 0 || key.sub > l->counters.openers) {
+        return false;
+    }
+    struct opener *opener = opener_new(l);
+    opener->node = node_of(node);
+    opener->session = session;
+    opener->handle = handle;
+    if (!opener_link(l, opener)) {
+        opener_release(l, opener);
+        return false;
+    }
+    record_added(l, &opener->record, key);
+    record_loaded(l, &opener->record);
     return true;
 }

@@ -2,6 +2,7 @@
  *
  * lock.c -- claims in their lists and trees, and whose turn it is.
  */
+#include "lease/history.h"
 #include "lease/lock.h"
 
 #include "paxos/base/mutant.h"
@@ -11,6 +12,9 @@
 
 bool lock_compatible(const struct lock *lock, enum lease_mode mode)
 {
+    if (lock->delayed_count > 0 && !mutant(granted_in_delay)) {
+        return false;
+    }
     if (lock->held_count == 0) {
         return true;
     }
@@ -86,7 +90,18 @@ struct claim *claim_new(struct lease *l)
 
 void claim_release(struct lease *l, struct claim *claim)
 {
+    memory_give(l, claim->label, claim->label_size);
     memory_give(l, claim, sizeof *claim);
+}
+
+void claim_set_label(struct lease *l, struct claim *claim, struct bytes label)
+{
+    assert(claim->label == NULL && label.size <= LEASE_LABEL_MAX);
+    if (label.size > 0) {
+        claim->label = memory_take(l, label.size);
+        memcpy(claim->label, label.data, label.size);
+        claim->label_size = (uint8_t)label.size;
+    }
 }
 
 static bool link_owner(struct session *session, struct claim *claim)
@@ -142,7 +157,7 @@ static void link_lock(struct lease *l, struct claim *claim)
 
 static void count_held(struct lease *l, struct session *session, struct claim *claim)
 {
-    assert(claim->held);
+    assert(claim->state == CLAIM_HELD);
     claim->node->lock->held_count++;
     l->counts.held++;
     if (session != NULL) {
@@ -150,35 +165,52 @@ static void count_held(struct lease *l, struct session *session, struct claim *c
     }
 }
 
-bool claim_link(struct lease *l, struct session *session, struct claim *claim)
+static void count_delayed(struct lease *l, struct claim *claim)
 {
-    if (!link_owner(session, claim)) {
-        return false;
-    }
-    if (!claim->held && !link_request(session, claim)) {
-        tree_remove(&session->claims, &claim->by_owner);
-        return false;
-    }
-    link_lock(l, claim);
+    assert(claim->state == CLAIM_DELAYED);
+    claim->node->lock->delayed_count++;
+    l->counts.delayed++;
+}
+
+static void count_waiting(struct lease *l, struct session *session, struct claim *claim)
+{
     struct lock *lock = claim->node->lock;
-    if (claim->held) {
-        assert(lock->waiting_count == 0); /* Holders are the front of the list. */
-        count_held(l, session, claim);
-        return true;
-    }
     if (lock->first_waiting == NULL) {
         lock->first_waiting = claim;
     }
     lock->waiting_count++;
     l->counts.waiting++;
     session->waiting_count++;
+}
+
+bool claim_link(struct lease *l, struct session *session, struct claim *claim)
+{
+    const bool waits = claim->state == CLAIM_WAITS;
+    if (session != NULL && !link_owner(session, claim)) {
+        return false;
+    }
+    if (waits && !link_request(session, claim)) {
+        tree_remove(&session->claims, &claim->by_owner);
+        return false;
+    }
+    link_lock(l, claim);
+    if (waits) {
+        count_waiting(l, session, claim);
+        return true;
+    }
+    assert(claim->node->lock->waiting_count == 0); /* The others are the front of the list. */
+    if (claim->state == CLAIM_HELD) {
+        count_held(l, session, claim);
+    } else {
+        count_delayed(l, claim);
+    }
     return true;
 }
 
 void claim_unlink_session(struct session *session, struct claim *claim)
 {
     tree_remove(&session->claims, &claim->by_owner);
-    if (claim->held) {
+    if (claim->state == CLAIM_HELD) {
         assert(session->held_count > 0);
         session->held_count--;
     } else {
@@ -208,6 +240,14 @@ static void unlink_held(struct lease *l, struct claim *claim)
     l->counts.held--;
 }
 
+static void unlink_delayed(struct lease *l, struct claim *claim)
+{
+    struct lock *lock = claim->node->lock;
+    assert(lock->delayed_count > 0 && l->counts.delayed > 0);
+    lock->delayed_count--;
+    l->counts.delayed--;
+}
+
 static void unlink_lock(struct lease *l, struct claim *claim)
 {
     struct lock *lock = claim->node->lock;
@@ -224,7 +264,7 @@ static void unlink_lock(struct lease *l, struct claim *claim)
     claim->prev = NULL;
     claim->next = NULL;
     if (lock->first == NULL) {
-        assert(lock->held_count == 0 && lock->waiting_count == 0);
+        assert(lock->held_count == 0 && lock->delayed_count == 0 && lock->waiting_count == 0);
         memory_give(l, lock, sizeof *lock);
         claim->node->lock = NULL;
     }
@@ -264,8 +304,9 @@ struct claim *lock_claim(struct lease *l, const struct lease_at *at, struct node
     claim->request = c->request;
     claim->since_wall_ms = at->wall_ms;
     claim->wait_ms = c->wait_ms;
+    claim->delay_ms = c->delay_ms < LEASE_DELAY_MS_MAX ? c->delay_ms : LEASE_DELAY_MS_MAX;
     claim->mode = (uint8_t)c->mode;
-    claim->held = held;
+    claim->state = held ? CLAIM_HELD : CLAIM_WAITS;
     const bool linked = claim_link(l, session, claim);
     assert(linked);
 
@@ -273,29 +314,106 @@ struct claim *lock_claim(struct lease *l, const struct lease_at *at, struct node
     l->counters_moved = true;
     record_added(l, &claim->record,
                  (struct record_key){RECORD_CLAIM, node->record.key.id, number});
+    machine_revise(l);
+    history_append_claim(l, at, claim, held ? LEASE_GRANTED : LEASE_CONTENDED,
+                         /* failed= */ false);
     return claim;
 }
 
-void lock_drop(struct lease *l, struct session *session, struct claim *claim)
+/* Who held it does so no more. */
+static void end_holding(struct lease *l, const struct lease_at *at, struct claim *claim,
+                        bool failed)
+{
+    machine_revise(l);
+    history_append_claim(l, at, claim, LEASE_RELEASED, failed);
+    unlink_held(l, claim);
+}
+
+static void drop(struct lease *l, const struct lease_at *at, struct session *session,
+                 struct claim *claim, bool failed)
 {
     if (session != NULL) {
         claim_unlink_session(session, claim);
     }
-    if (claim->held) {
-        machine_revise(l);
-        unlink_held(l, claim);
-    } else {
+    switch ((enum claim_state)claim->state) {
+    case CLAIM_HELD:
+        end_holding(l, at, claim, failed);
+        break;
+    case CLAIM_DELAYED:
+        unlink_delayed(l, claim);
+        break;
+    case CLAIM_WAITS:
         unlink_waiting(l, claim);
+        break;
     }
     unlink_lock(l, claim);
     record_removed(l, &claim->record);
 }
 
+void lock_drop(struct lease *l, const struct lease_at *at, struct session *session,
+               struct claim *claim)
+{
+    drop(l, at, session, claim, /* failed= */ false);
+}
+
+/* ------------------------------------------------------------------ lock-delay */
+
+struct lease_delay lock_delay(const struct claim *claim)
+{
+    assert(claim->state == CLAIM_DELAYED);
+    return (struct lease_delay){
+        .instance = claim->record.key.id,
+        .number = claim->record.key.sub,
+        .delay_ms = claim->delay_ms,
+    };
+}
+
+static void delay_begun(struct lease *l, const struct claim *claim)
+{
+    if (l->delays_count == l->delays_room) {
+        const uint32_t room = l->delays_room == 0 ? 4 : l->delays_room * 2;
+        struct lease_delay *delays = memory_take(l, room * sizeof *delays);
+        if (l->delays_count > 0) {
+            memcpy(delays, l->delays, l->delays_count * sizeof *delays);
+        }
+        memory_give(l, l->delays, l->delays_room * sizeof *delays);
+        l->delays = delays;
+        l->delays_room = room;
+    }
+    l->delays[l->delays_count++] = lock_delay(claim);
+}
+
+const struct lease_delay *lease_delays_begun(const struct lease *l, uint32_t *ret_count)
+{
+    *ret_count = l->delays_count;
+    return l->delays;
+}
+
+void lock_fail(struct lease *l, const struct lease_at *at, struct session *session,
+               struct claim *claim)
+{
+    assert(claim->state == CLAIM_HELD);
+    if (claim->delay_ms == 0) {
+        drop(l, at, session, claim, /* failed= */ true);
+        return;
+    }
+    claim_unlink_session(session, claim);
+    end_holding(l, at, claim, /* failed= */ true);
+    claim->state = CLAIM_DELAYED;
+    claim->since_wall_ms = at->wall_ms;
+    claim_set_label(l, claim, session_label(session));
+    count_delayed(l, claim);
+    record_changed(l, &claim->record);
+    delay_begun(l, claim);
+}
+
+/* ----------------------------------------------------------------- whose turn */
+
 /* The head of the queue holds from now on. */
 static void grant(struct lease *l, const struct lease_at *at, struct session *session,
                   struct claim *claim)
 {
-    assert(!claim->held);
+    assert(claim->state == CLAIM_WAITS);
     assert(claim == claim->node->lock->first_waiting);
     join_holding(l, claim->node);
     unlink_waiting(l, claim);
@@ -304,10 +422,11 @@ static void grant(struct lease *l, const struct lease_at *at, struct session *se
         assert(session->waiting_count > 0);
         session->waiting_count--;
     }
-    claim->held = true;
+    claim->state = CLAIM_HELD;
     claim->since_wall_ms = at->wall_ms;
     count_held(l, session, claim);
     record_changed(l, &claim->record);
+    history_append_claim(l, at, claim, LEASE_GRANTED, /* failed= */ false);
     result_settle(l, at, claim, LEASE_OK);
 }
 
@@ -327,8 +446,9 @@ void lock_serve(struct lease *l, const struct lease_at *at, struct node *node)
     }
 }
 
-/* u8 version | u64 session | u64 handle | u64 request | u8 mode | u8 held |
- * u64 token, 0 of a waiter | u64 since_wall_ms | u32 wait_ms. */
+/* u8 version | u64 session | u64 handle | u64 request | u8 mode | u8 state |
+ * u64 token, 0 of a waiter | u64 since_wall_ms | u32 wait_ms | u32 delay_ms |
+ * u8 length, label of one that is delayed. */
 void claim_encode(const struct claim *claim, struct writer *w)
 {
     write_u8(w, RECORD_VERSION);
@@ -336,8 +456,11 @@ void claim_encode(const struct claim *claim, struct writer *w)
     write_u64(w, claim->handle);
     write_u64(w, claim->request);
     write_u8(w, claim->mode);
-    write_u8(w, claim->held);
-    write_u64(w, claim->held ? claim->node->lock->token : 0);
+    write_u8(w, claim->state);
+    write_u64(w, claim->state == CLAIM_WAITS ? 0 : claim->node->lock->token);
     write_u64(w, claim->since_wall_ms);
     write_u32(w, claim->wait_ms);
+    write_u32(w, claim->delay_ms);
+    write_u8(w, claim->label_size);
+    write_raw(w, claim->label, claim->label_size);
 }

@@ -3,11 +3,12 @@
  * machine.c -- the only door to change.
  *
  * Here is decided whether a command is executed at all: a session's at most
- * once.  What it does then stands in machine_node.c, machine_lock.c and
- * machine_session.c.  Every command first decides, and changes nothing until
+ * once.  What it does then stands in machine_node.c, machine_open.c,
+ * machine_lock.c and machine_session.c.  Every command first decides, and changes nothing until
  * nothing can refuse it any more; so a refused one leaves no trace but its
  * remembered outcome, and the acknowledgements that it carried.
  */
+#include "lease/history.h"
 #include "lease/lock.h"
 
 #include "paxos/base/mutant.h"
@@ -50,6 +51,7 @@ void lease_free(struct lease *l)
     const struct lease_allocator allocator = l->allocator;
     record_release_all(l);
     memory_give(l, l->settled, l->settled_room * sizeof *l->settled);
+    memory_give(l, l->delays, l->delays_room * sizeof *l->delays);
     memory_give(l, l->scratch, RECORD_VALUE_MAX);
     assert(l->counts.memory_bytes == sizeof *l);
     allocator.release(allocator.context, l, sizeof *l);
@@ -121,6 +123,14 @@ static enum lease_rc execute(struct lease *l, const struct lease_at *at,
         return machine_cancel(l, at, c, session, ret_result);
     case LEASE_CMD_TIMEOUT:
         return machine_timeout(l, at, c);
+    case LEASE_CMD_OPEN:
+        return machine_open(l, at, c, session, ret_result);
+    case LEASE_CMD_CLOSE:
+        return machine_close(l, at, c, session);
+    case LEASE_CMD_DELAY_OVER:
+        return machine_delay_over(l, at, c);
+    case LEASE_CMD_STRETCH:
+        return machine_stretch(l, at, c);
     }
     assert(/* a command that decoded has a type */ false);
     return LEASE_OK;
@@ -136,7 +146,8 @@ static void answer(const struct lease *l, enum lease_rc rc, struct lease_result 
 static bool needs_session(enum lease_command_type type)
 {
     return type == LEASE_CMD_SESSION_CLOSE || type == LEASE_CMD_ACQUIRE ||
-           type == LEASE_CMD_RELEASE || type == LEASE_CMD_CANCEL;
+           type == LEASE_CMD_RELEASE || type == LEASE_CMD_CANCEL || type == LEASE_CMD_OPEN ||
+           type == LEASE_CMD_CLOSE;
 }
 
 static void apply_once(struct lease *l, const struct lease_at *at,
@@ -210,8 +221,10 @@ void lease_apply(struct lease *l, const struct lease_at *at,
     assert(at->position >= 1);
     assert(lease_in_force(l, at->epoch));
     l->settled_count = 0;
+    l->delays_count = 0;
     l->revised = false;
     l->counters_moved = false;
+    l->told = false;
 
     *ret_result = (struct lease_result){.slot = at->slot, .position = at->position};
     if (command->session == 0) {
@@ -221,6 +234,7 @@ void lease_apply(struct lease *l, const struct lease_at *at,
     }
     result_remember_settled(l);
     check_revised(l, command, ret_result);
+    history_settle(l);
     if (l->revised || l->counters_moved) {
         record_changed(l, &l->counters.record);
     }

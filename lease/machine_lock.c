@@ -2,9 +2,9 @@
  *
  * machine_lock.c -- the commands that change locks and their queues.
  *
- * A claim that waits changes no holding and so no revision; a grant, a release
- * and whatever frees a lock do.  Who comes next is served in the same command:
- * no round trip, and no herd.
+ * A grant, a release, whatever frees a lock, and a claim that begins to wait raise
+ * the revision; one that ceases to wait does not.  Who comes next is served in the
+ * same command: no round trip, and no herd.
  */
 #include "lease/lock.h"
 
@@ -14,7 +14,7 @@
 /* Is there room for one more claim, of all locks together? */
 static bool claims_left(const struct lease *l)
 {
-    return l->counts.held + l->counts.waiting < l->limits.claims;
+    return l->counts.held + l->counts.delayed + l->counts.waiting < l->limits.claims;
 }
 
 /* May the session queue here? */
@@ -35,7 +35,8 @@ static enum lease_rc acquire_new(struct lease *l, const struct lease_at *at,
     if (node_may_make(l, 0) != LEASE_OK || !claims_left(l)) {
         return LEASE_LIMIT;
     }
-    struct node *node = node_make(l, at, place, LEASE_FILE, bytes_of(NULL, 0));
+    struct node *node =
+        node_make(l, at, place, LEASE_FILE, /* ephemeral= */ false, bytes_of(NULL, 0));
     lock_claim(l, at, node, session, c, /* held= */ true);
     ret_result->created = true;
     ret_result->token = node->lock->token;
@@ -48,6 +49,12 @@ enum lease_rc machine_acquire(struct lease *l, const struct lease_at *at,
 {
     struct node_place place;
     const enum lease_rc rc = node_walk(l, c->path, &place);
+    if (rc == LEASE_BAD_PATH) {
+        return rc;
+    }
+    if (machine_stale(c, rc == LEASE_OK ? place.node : NULL)) {
+        return LEASE_STALE_INSTANCE;
+    }
     if (rc != LEASE_OK) {
         return rc == LEASE_NO_PARENT && !c->create ? LEASE_NO_NODE : rc;
     }
@@ -67,7 +74,7 @@ enum lease_rc machine_acquire(struct lease *l, const struct lease_at *at,
         return LEASE_OK;
     }
     if (!c->wait) {
-        return LEASE_LOCKED;
+        return lock_refusal(node->lock);
     }
     if (!queue_left(l, node, session)) {
         return LEASE_LIMIT;
@@ -89,14 +96,15 @@ enum lease_rc machine_release(struct lease *l, const struct lease_at *at,
     }
     struct node *node = place.node;
     struct claim *claim = claim_find(session, node->record.key.id, c->handle);
-    if (mutant(release_of_later_holder) && node->lock->first->held) {
+    if (mutant(release_of_later_holder) && node->lock->first->state == CLAIM_HELD) {
         claim = node->lock->first;
         session = session_find(l, claim->session);
-    } else if (claim == NULL || !claim->held || node->lock->token != c->token) {
+    } else if (claim == NULL || claim->state != CLAIM_HELD || node->lock->token != c->token) {
         return LEASE_NOT_HELD;
     }
-    lock_drop(l, session, claim);
+    lock_drop(l, at, session, claim);
     lock_serve(l, at, node);
+    machine_left(l, at, node);
     return LEASE_OK;
 }
 
@@ -105,13 +113,14 @@ static void stop_waiting(struct lease *l, const struct lease_at *at, struct sess
                          struct claim *claim, enum lease_rc rc)
 {
     struct node *node = claim->node;
-    assert(!claim->held);
+    assert(claim->state == CLAIM_WAITS);
     result_settle(l, at, claim, rc);
     if (mutant(waiter_left_after_cancel) && rc == LEASE_CANCELLED) {
         return;
     }
-    lock_drop(l, session, claim);
-    lock_serve(l, at, node); /* It may have been what the others waited behind. */
+    lock_drop(l, at, session, claim);
+    lock_serve(l, at, node);    /* It may have been what the others waited behind. */
+    assert(node->lock != NULL); /* It waited for somebody. */
 }
 
 /* Nobody has seen the request, and from now on nobody will execute it. */
@@ -166,7 +175,26 @@ enum lease_rc machine_timeout(struct lease *l, const struct lease_at *at,
     }
     struct claim *claim = claim_waiting(session, c->subject_request);
     if (claim != NULL) {
-        stop_waiting(l, at, session, claim, LEASE_LOCKED);
+        stop_waiting(l, at, session, claim, lock_refusal(claim->node->lock));
     }
     return LEASE_OK; /* It doesn't wait, which is all that was wanted. */
+}
+
+enum lease_rc machine_delay_over(struct lease *l, const struct lease_at *at,
+                                 const struct lease_command *c)
+{
+    /* The next master has begun to count anew. */
+    if (c->epoch != at->epoch) {
+        return LEASE_OLD_EPOCH;
+    }
+    struct record *record =
+        record_find(l, (struct record_key){RECORD_CLAIM, c->subject, c->subject_request});
+    if (record != NULL && claim_of(record)->state == CLAIM_DELAYED) {
+        struct claim *claim = claim_of(record);
+        struct node *node = claim->node;
+        lock_drop(l, at, /* session= */ NULL, claim);
+        lock_serve(l, at, node);
+        machine_left(l, at, node);
+    }
+    return LEASE_OK; /* None runs. */
 }

@@ -3,6 +3,7 @@
  * machine_session.c -- the commands that begin and end sessions.
  */
 #include "lease/lock.h"
+#include "lease/opener.h"
 
 #include "paxos/base/mutant.h"
 #include "paxos/base/pure.h"
@@ -44,32 +45,59 @@ enum lease_rc machine_session_open(struct lease *l, const struct lease_at *at,
 }
 
 static void end_claim(struct lease *l, const struct lease_at *at, struct session *session,
-                      struct claim *claim)
+                      struct claim *claim, bool expired)
 {
-    if (!claim->held) {
+    if (claim->state == CLAIM_WAITS) {
         result_settle(l, at, claim, LEASE_NO_SESSION);
         if (mutant(dead_session_queued)) {
             claim_unlink_session(session, claim);
             return;
         }
     }
-    lock_drop(l, session, claim);
+    if (claim->state == CLAIM_HELD && expired) {
+        lock_fail(l, at, session, claim);
+    } else {
+        lock_drop(l, at, session, claim);
+    }
 }
 
-/* The session is over at this place of the log: all that it held is free, and
- * it waits nowhere.  In order of nodes and handles, on every replica. */
-static void end_session(struct lease *l, const struct lease_at *at, struct session *session)
+static void end_claims(struct lease *l, const struct lease_at *at, struct session *session,
+                       bool expired)
 {
     struct claim *claim = claim_first(session);
     while (claim != NULL) {
         /* Those of one node together, so that its queue sees none of them. */
         struct node *node = claim->node;
         do {
-            end_claim(l, at, session, claim);
+            end_claim(l, at, session, claim, expired);
             claim = claim_first(session);
         } while (claim != NULL && claim->node == node);
         lock_serve(l, at, node);
+        machine_left(l, at, node);
     }
+}
+
+static void end_opens(struct lease *l, const struct lease_at *at, struct session *session)
+{
+    struct opener *opener = opener_first(session);
+    while (opener != NULL) {
+        struct node *node = opener->node;
+        opener_close(l, opener);
+        if (!mutant(ephemeral_outlives_opener)) {
+            machine_left(l, at, node);
+        }
+        opener = opener_first(session);
+    }
+}
+
+/* The session is over at this place of the log: all that it held is free or, if
+ * it expired, in lock-delay; it waits nowhere and has nothing open.  In order of
+ * nodes and handles, on every replica. */
+static void end_session(struct lease *l, const struct lease_at *at, struct session *session,
+                        bool expired)
+{
+    end_claims(l, at, session, expired);
+    end_opens(l, at, session);
     result_forget(l, session, 1, UINT64_MAX);
     session_remove(l, session);
 }
@@ -77,7 +105,7 @@ static void end_session(struct lease *l, const struct lease_at *at, struct sessi
 enum lease_rc machine_session_close(struct lease *l, const struct lease_at *at,
                                     struct session *session)
 {
-    end_session(l, at, session);
+    end_session(l, at, session, /* expired= */ false);
     return LEASE_OK;
 }
 
@@ -93,6 +121,21 @@ enum lease_rc machine_session_expire(struct lease *l, const struct lease_at *at,
     if (session == NULL) {
         return LEASE_NO_SESSION;
     }
-    end_session(l, at, session);
+    end_session(l, at, session, /* expired= */ true);
+    return LEASE_OK;
+}
+
+enum lease_rc machine_stretch(struct lease *l, const struct lease_at *at,
+                              const struct lease_command *c)
+{
+    /* Of what an older mastership has answered, the next one knows the ceiling. */
+    if (c->epoch != at->epoch) {
+        return LEASE_OLD_EPOCH;
+    }
+    if (c->lease_ms > LEASE_SESSION_MS_MAX) {
+        return LEASE_LIMIT;
+    }
+    l->counters.stretch_ms = c->lease_ms;
+    l->counters_moved = true;
     return LEASE_OK;
 }

@@ -10,6 +10,7 @@
  * Nodes know their parent and their own name only, so nothing needs rewriting
  * when a tree grows deep, and a path is put together by whoever walks it.
  */
+#include "lease/history.h"
 #include "lease/lock.h"
 
 #include "paxos/base/hash.h"
@@ -105,7 +106,7 @@ enum lease_rc node_may_make(const struct lease *l, uint64_t content_size)
 }
 
 struct node *node_make(struct lease *l, const struct lease_at *at,
-                       const struct node_place *place, enum lease_kind kind,
+                       const struct node_place *place, enum lease_kind kind, bool ephemeral,
                        struct bytes content)
 {
     assert(place->node == NULL);
@@ -118,9 +119,19 @@ struct node *node_make(struct lease *l, const struct lease_at *at,
         next_number(&node->content_generation);
         node_set_content(l, node, content);
     }
+    node->ephemeral = ephemeral;
     node->revision = l->counters.revision;
     node->modified_wall_ms = at->wall_ms;
     record_added(l, &node->record, (struct record_key){.kind = RECORD_NODE, .id = instance});
+    history_append(
+        l, at, node,
+        (struct lease_event){
+            .change = LEASE_CREATED,
+            .generation = node->content_generation,
+            .content_size = node->content_size,
+            .has_content = kind == LEASE_FILE && content.size <= LEASE_EVENT_CONTENT_MAX,
+            .content = content,
+        });
     return node;
 }
 
@@ -143,6 +154,7 @@ void node_detach(struct lease *l, struct node *node)
     struct node *parent = node->parent;
     assert(parent != NULL);
     assert(node->lock == NULL);
+    assert(node->openers == NULL);
     assert(node->children_count == 0);
     assert(parent->children_count > 0);
     node_set_content(l, node, bytes_of(NULL, 0));
@@ -211,21 +223,43 @@ void node_stat(const struct node *node, struct lease_stat *ret_stat)
         .modified_wall_ms = node->modified_wall_ms,
         .size = node->content_size,
         .children = node->children_count,
+        .lock_token = lock_token(node->lock),
+        .ephemeral = node->ephemeral,
     };
 }
 
+size_t node_path(const struct node *node, uint8_t path[LEASE_PATH_MAX])
+{
+    size_t size = 0;
+    for (const struct node *up = node; up->parent != NULL; up = up->parent) {
+        size += up->name_size + (up == node ? 0u : 1u);
+    }
+    assert(size <= LEASE_PATH_MAX);
+    size_t at = size;
+    for (const struct node *up = node; up->parent != NULL; up = up->parent) {
+        at -= up->name_size;
+        memcpy(path + at, up->name, up->name_size);
+        if (at > 0) {
+            path[--at] = '/';
+        }
+    }
+    assert(at == 0);
+    return size;
+}
+
 /* u8 version | u64 parent's instance, 0 for the root | u8 length, name | u8 kind
- * | u64 content, lock and ACL generation | u64 revision | u64 modified_wall_ms
+ * | u8 ephemeral | u64 content, lock and ACL generation | u64 revision | u64 modified_wall_ms
  * | u64 checksum | u32 size, and then the content. */
 void node_encode(const struct node *node, struct writer *w, struct bytes *ret_tail)
 {
-    static_assert(1 + 8 + 1 + LEASE_COMPONENT_MAX + 1 + 6 * 8 + 4 <= RECORD_HEAD_MAX,
+    static_assert(1 + 8 + 1 + LEASE_COMPONENT_MAX + 2 + 6 * 8 + 4 <= RECORD_HEAD_MAX,
                   "the longest name must fit");
     write_u8(w, RECORD_VERSION);
     write_u64(w, node->parent == NULL ? 0 : node->parent->record.key.id);
     write_u8(w, node->name_size);
     write_raw(w, node->name, node->name_size);
     write_u8(w, node->kind);
+    write_u8(w, node->ephemeral);
     write_u64(w, node->content_generation);
     write_u64(w, node->lock_generation);
     write_u64(w, node->acl_generation);

@@ -23,6 +23,7 @@ bool lease_session_get(const struct lease *l, uint64_t id, struct lease_session 
         .held = session->held_count,
         .waiting = session->waiting_count,
         .results = session->results_count,
+        .opens = session->opens_count,
     };
     return true;
 }
@@ -46,68 +47,116 @@ uint64_t lease_session_next(const struct lease *l, uint64_t after)
     return record == NULL ? 0 : record->key.id;
 }
 
+uint32_t lease_stretch_ms(const struct lease *l)
+{
+    return l->counters.stretch_ms;
+}
+
+uint32_t lease_longest_ms(const struct lease *l, uint32_t lease_ms)
+{
+    const bool stretched =
+        lease_ms >= LEASE_SESSION_MS_DEFAULT && l->counters.stretch_ms > lease_ms;
+    return stretched ? l->counters.stretch_ms : lease_ms;
+}
+
 /* ------------------------------------------------------------------- locks */
 
 static struct lease_claim view(const struct lease *l, const struct claim *claim)
 {
     const struct session *session = session_find(l, claim->session);
+    const bool waits = claim->state == CLAIM_WAITS;
     return (struct lease_claim){
-        .held = claim->held,
+        .held = claim->state == CLAIM_HELD,
+        .delayed = claim->state == CLAIM_DELAYED,
         .mode = (enum lease_mode)claim->mode,
         .session = claim->session,
         .handle = claim->handle,
         .request = claim->request,
-        .token = claim->held ? claim->node->lock->token : 0,
+        .number = claim->record.key.sub,
+        .token = waits ? 0 : claim->node->lock->token,
         .since_wall_ms = claim->since_wall_ms,
-        .wait_ms = claim->held ? 0 : claim->wait_ms,
-        .label = session == NULL ? bytes_of(NULL, 0) : session_label(session),
+        .delay_ms = waits ? 0 : claim->delay_ms,
+        .wait_ms = waits ? claim->wait_ms : 0,
+        .label = claim->state == CLAIM_DELAYED ? claim_label(claim)
+                 : session == NULL             ? bytes_of(NULL, 0)
+                                               : session_label(session),
     };
 }
 
-enum lease_rc lease_claims(const struct lease *l, struct bytes path, uint32_t skip,
-                           uint32_t limit, struct lease_claim *ret_claims, uint32_t *ret_count,
-                           bool *ret_more)
+/* A page, filled from several passes over the claims. */
+struct page {
+    struct lease_claim *claims;
+    uint32_t skip;
+    uint32_t limit;
+    uint32_t count;
+    bool more;
+};
+
+/* Takes those in `state` from `claim` on; all who wait stand behind all others. */
+static void take_claims(const struct lease *l, const struct claim *claim,
+                        enum claim_state state, struct page *page)
+{
+    for (; claim != NULL && !page->more; claim = claim->next) {
+        if (claim->state != state) {
+            if (claim->state == CLAIM_WAITS) {
+                return;
+            }
+        } else if (page->skip > 0) {
+            page->skip--;
+        } else if (page->count < page->limit) {
+            page->claims[page->count++] = view(l, claim);
+        } else {
+            page->more = true;
+        }
+    }
+}
+
+static enum lease_rc find_lock(const struct lease *l, struct bytes path,
+                               const struct lock **ret_lock)
 {
     struct node_place place;
     const enum lease_rc rc = node_walk(l, path, &place);
     if (rc == LEASE_NO_PARENT || (rc == LEASE_OK && place.node == NULL)) {
         return LEASE_NO_NODE;
     }
+    if (rc == LEASE_OK) {
+        *ret_lock = place.node->lock;
+    }
+    return rc;
+}
+
+enum lease_rc lease_claims(const struct lease *l, struct bytes path, uint32_t skip,
+                           uint32_t limit, struct lease_claim *ret_claims, uint32_t *ret_count,
+                           bool *ret_more)
+{
+    const struct lock *lock = NULL;
+    const enum lease_rc rc = find_lock(l, path, &lock);
     if (rc != LEASE_OK) {
         return rc;
     }
-    const struct claim *claim = place.node->lock == NULL ? NULL : place.node->lock->first;
-    for (; claim != NULL && skip > 0; skip--) {
-        claim = claim->next;
+    struct page page = {.claims = ret_claims, .skip = skip, .limit = limit};
+    if (lock != NULL) {
+        take_claims(l, lock->first, CLAIM_HELD, &page);
+        take_claims(l, lock->first, CLAIM_DELAYED, &page);
+        take_claims(l, lock->first_waiting, CLAIM_WAITS, &page);
     }
-    uint32_t count = 0;
-    for (; claim != NULL && count < limit; claim = claim->next) {
-        ret_claims[count++] = view(l, claim);
-    }
-    *ret_count = count;
-    *ret_more = claim != NULL;
+    *ret_count = page.count;
+    *ret_more = page.more;
     return LEASE_OK;
 }
 
-/* Below /ls/<cell>/, without leading slash. */
-static size_t write_path(const struct lease *l, const struct node *node,
-                         uint8_t path[LEASE_PATH_MAX])
+enum lease_rc lease_sequencer(const struct lease *l, struct bytes path, enum lease_mode mode,
+                              uint64_t token)
 {
-    size_t size = 0;
-    for (const struct node *up = node; up != l->root; up = up->parent) {
-        size += up->name_size + (up == node ? 0u : 1u);
+    const struct lock *lock = NULL;
+    const enum lease_rc rc = find_lock(l, path, &lock);
+    if (rc != LEASE_OK) {
+        return rc;
     }
-    assert(size <= LEASE_PATH_MAX);
-    size_t at = size;
-    for (const struct node *up = node; up != l->root; up = up->parent) {
-        at -= up->name_size;
-        memcpy(path + at, up->name, up->name_size);
-        if (at > 0) {
-            path[--at] = '/';
-        }
-    }
-    assert(at == 0);
-    return size;
+    /* All of one holding hold it in the same mode. */
+    const bool held = lock != NULL && lock->held_count > 0 && lock->token == token &&
+                      lock->first->mode == mode;
+    return held ? LEASE_OK : LEASE_NOT_HELD;
 }
 
 uint64_t lease_locked_next(const struct lease *l, uint64_t after, uint8_t path[LEASE_PATH_MAX],
@@ -120,7 +169,7 @@ uint64_t lease_locked_next(const struct lease *l, uint64_t after, uint8_t path[L
     if (record == NULL) {
         return 0;
     }
-    *ret_path_size = write_path(l, claim_of(record)->node, path);
+    *ret_path_size = node_path(claim_of(record)->node, path);
     return record->key.id;
 }
 
@@ -143,8 +192,22 @@ void lease_waiting_visit(const struct lease *l,
     struct record *record = record_from(l, (struct record_key){RECORD_CLAIM, 0, 0});
     for (; record != NULL; record = record_next(record)) {
         const struct claim *claim = claim_of(record);
-        if (!claim->held) {
+        if (claim->state == CLAIM_WAITS) {
             visit(context, claim->session, claim->request, claim->wait_ms);
+        }
+    }
+}
+
+void lease_delays_visit(const struct lease *l,
+                        void (*visit)(void *context, const struct lease_delay *delay),
+                        void *context)
+{
+    struct record *record = record_from(l, (struct record_key){RECORD_CLAIM, 0, 0});
+    for (; record != NULL; record = record_next(record)) {
+        const struct claim *claim = claim_of(record);
+        if (claim->state == CLAIM_DELAYED) {
+            const struct lease_delay delay = lock_delay(claim);
+            visit(context, &delay);
         }
     }
 }

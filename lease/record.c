@@ -13,8 +13,9 @@
  *
  * A record is in the dirty list at most once, however often it changes.
  */
-#include "lease/internal.h"
+#include "lease/history.h"
 #include "lease/lock.h"
+#include "lease/opener.h"
 #include "lease/session.h"
 
 #include "paxos/base/hash.h"
@@ -89,6 +90,21 @@ struct record *record_from(const struct lease *l, struct record_key key)
     return best;
 }
 
+struct record *record_upto(const struct lease *l, struct record_key key)
+{
+    struct record *best = NULL;
+    struct tree_link *link = l->records[key.kind].root;
+    while (link != NULL) {
+        struct record *record = record_by_key(link);
+        const bool upto = within_kind(record->key, key) <= 0;
+        if (upto) {
+            best = record;
+        }
+        link = link->child[upto];
+    }
+    return best;
+}
+
 struct record *record_next(const struct record *record)
 {
     return record_by_key(tree_next(&record->by_key));
@@ -103,6 +119,8 @@ static void counters_encode(const struct counters *counters, struct writer *w)
     write_u64(w, counters->instances);
     write_u64(w, counters->epoch);
     write_u64(w, counters->claims);
+    write_u64(w, counters->openers);
+    write_u32(w, counters->stretch_ms);
 }
 
 void record_encode(const struct record *record, struct writer *w, struct bytes *ret_tail)
@@ -123,6 +141,12 @@ void record_encode(const struct record *record, struct writer *w, struct bytes *
         break;
     case RECORD_RESULT:
         result_encode(tree_entry(record, const struct result, record), w);
+        break;
+    case RECORD_OPENER:
+        opener_encode(tree_entry(record, const struct opener, record), w);
+        break;
+    case RECORD_HISTORY:
+        chunk_encode(tree_entry(record, const struct chunk, record), w, ret_tail);
         break;
     }
     assert(!w->failed);
@@ -242,6 +266,12 @@ static void release(struct lease *l, struct record *record)
         break;
     case RECORD_RESULT:
         result_release(l, result_of(record));
+        break;
+    case RECORD_OPENER:
+        opener_release(l, opener_of(record));
+        break;
+    case RECORD_HISTORY:
+        chunk_release(l, chunk_of(record));
         break;
     }
 }

@@ -53,17 +53,17 @@ void result_add(struct lease *l, struct session *session, struct result *result,
 bool result_is_outcome(uint8_t rc)
 {
     /* Not yet; nobody to remember it for; no room for it. */
-    return rc <= LEASE_DENIED && rc != LEASE_WAITING && rc != LEASE_NO_SESSION &&
+    return rc <= LEASE_LOCK_DELAY && rc != LEASE_WAITING && rc != LEASE_NO_SESSION &&
            rc != LEASE_RESULTS_FULL;
 }
 
 /* u8 version | u8 rc | u8 1: created, 2: a stat follows | u64 slot | u32 position
  * | u64 revision | u64 token | [u8 kind | u64 instance | u64 content, lock and ACL
  * generation | u64 checksum | u64 revision | u64 modified_wall_ms | u64 size |
- * u64 children]. */
+ * u64 children | u64 lock_token | u8 ephemeral]. */
 void result_encode(const struct result *result, struct writer *w)
 {
-    static_assert((RECORD_KEY_SIZE + 3 + 8 + 4 + 8 + 8 + 1 + 9 * 8) * LEASE_RESULTS_MAX <=
+    static_assert((RECORD_KEY_SIZE + 3 + 8 + 4 + 8 + 8 + 1 + 10 * 8 + 1) * LEASE_RESULTS_MAX <=
                       64 * 1024,
                   "the outcomes of a session are at most 64 KiB");
     write_u8(w, RECORD_VERSION);
@@ -85,6 +85,8 @@ void result_encode(const struct result *result, struct writer *w)
         write_u64(w, stat->modified_wall_ms);
         write_u64(w, stat->size);
         write_u64(w, stat->children);
+        write_u64(w, stat->lock_token);
+        write_u8(w, stat->ephemeral);
     }
 }
 

@@ -50,6 +50,7 @@ void session_remove(struct lease *l, struct session *session)
 {
     assert(session->claims.root == NULL);
     assert(session->held_count == 0);
+    assert(session->opens.root == NULL);
     assert(session->results_count == 0);
     assert(l->counts.sessions > 0);
     give_ranges(l, session);

@@ -29,6 +29,7 @@ struct session {
     struct record record; /* `key.id` is its id. */
     struct tree claims;   /* Holds or awaits, by node and handle. */
     struct tree waiting;  /* Awaits, by request. */
+    struct tree opens;    /* Ephemeral nodes that it has open, by node and handle. */
     uint64_t secret_hash[2];
     uint64_t opened_wall_ms;
     uint64_t ack_floor;
@@ -38,6 +39,7 @@ struct session {
     uint32_t held_count;
     uint32_t waiting_count;
     uint32_t results_count;
+    uint32_t opens_count;
     uint32_t lease_ms;
     uint8_t label_size;
     uint8_t principal_size;

@@ -13,20 +13,22 @@
 #include "paxos/base/bytes.h"
 
 enum {
-    LEASE_COMPONENT_MAX = 255,        /* Octets of one name in a path. */
-    LEASE_PATH_MAX = 1024,            /* Octets of a path, its /ls/<cell> not counted. */
-    LEASE_DEPTH_MAX = 64,             /* Components of a path. */
-    LEASE_CONTENT_MAX = 256 * 1024,   /* Octets of a file. */
-    LEASE_PRINCIPAL_MAX = 64,         /* Octets of a principal's name. */
-    LEASE_LIST_MAX = 1000,            /* Names in one page of a list. */
-    LEASE_LABEL_MAX = 128,            /* Octets by which a client tells people who it is. */
-    LEASE_SECRET_MAX = 64,            /* Octets of a session's secret. */
-    LEASE_RESULTS_MAX = 256,          /* Outcomes a session may leave unacknowledged. */
-    LEASE_WAITING_MAX = 1024,         /* Acquires of a session that wait at a time. */
-    LEASE_ACK_RANGES_MAX = 16,        /* Acknowledged ranges in one command. */
-    LEASE_SESSION_MS_MIN = 1000,      /* A session's lease. */
+    LEASE_COMPONENT_MAX = 255,      /* Octets of one name in a path. */
+    LEASE_PATH_MAX = 1024,          /* Octets of a path, its /ls/<cell> not counted. */
+    LEASE_DEPTH_MAX = 64,           /* Components of a path. */
+    LEASE_CONTENT_MAX = 256 * 1024, /* Octets of a file. */
+    LEASE_PRINCIPAL_MAX = 64,       /* Octets of a principal's name. */
+    LEASE_LIST_MAX = 1000,          /* Names in one page of a list. */
+    LEASE_LABEL_MAX = 128,          /* Octets by which a client tells people who it is. */
+    LEASE_SECRET_MAX = 64,          /* Octets of a session's secret. */
+    LEASE_RESULTS_MAX = 256,        /* Outcomes a session may leave unacknowledged. */
+    LEASE_WAITING_MAX = 1024,       /* Acquires of a session that wait at a time. */
+    LEASE_ACK_RANGES_MAX = 16,      /* Acknowledged ranges in one command. */
+    LEASE_SESSION_MS_MIN = 1000,    /* A session's lease. */
     LEASE_SESSION_MS_MAX = 60000,
     LEASE_SESSION_MS_DEFAULT = 12000,
+    LEASE_DELAY_MS_MAX = 60000,     /* A lock-delay. */
+    LEASE_EVENT_CONTENT_MAX = 4096, /* Octets of content that history keeps of a change. */
 };
 
 /* Numbers that clients see stay below this; a counter that would pass it stops
@@ -36,23 +38,39 @@ enum {
 /* Limits that an operator may set; all replicas of a cell must agree, because
  * apply decides by them.  They are constants of the cell for now. */
 struct lease_limits {
-    uint64_t nodes;          /* Files and directories, the root included. */
-    uint64_t content_bytes;  /* Octets of all contents together. */
+    uint64_t nodes;         /* Files and directories, the root included. */
+    uint64_t content_bytes; /* Octets of all contents together. */
     uint64_t sessions;
-    uint64_t claims;         /* Holders and waiters of all locks together. */
-    uint32_t waiters;        /* Of one lock. */
+    uint64_t claims;        /* Holders and waiters of all locks together. */
+    uint32_t waiters;       /* Of one lock. */
+    uint64_t opens;         /* Of all ephemeral nodes together. */
+    uint64_t history_bytes; /* Octets of history kept; the oldest go first. */
 };
 
-#define LEASE_LIMITS_DEFAULT                                                                     \
-    ((struct lease_limits){.nodes = 4000000,                                                     \
-                           .content_bytes = UINT64_C(8) << 30,                                   \
-                           .sessions = 200000,                                                   \
-                           .claims = 4000000,                                                    \
-                           .waiters = 100000})
+#define LEASE_LIMITS_DEFAULT                                                                   \
+    ((struct lease_limits){.nodes = 4000000,                                                   \
+                           .content_bytes = UINT64_C(8) << 30,                                 \
+                           .sessions = 200000,                                                 \
+                           .claims = 4000000,                                                  \
+                           .waiters = 100000,                                                  \
+                           .opens = 4000000,                                                   \
+                           .history_bytes = UINT64_C(64) << 20})
 
 enum lease_kind {
     LEASE_FILE = 1,
     LEASE_DIRECTORY = 2,
+};
+
+/* What happened to a node, as history keeps it.  With one command several things
+ * can happen, to several nodes; they bear the same revision. */
+enum lease_change {
+    LEASE_CREATED = 1, /* It was made. */
+    LEASE_WRITTEN = 2, /* Its content was written. */
+    LEASE_DELETED = 3,
+    LEASE_ACL_CHANGED = 4,
+    LEASE_GRANTED = 5,   /* Somebody began to hold its lock. */
+    LEASE_RELEASED = 6,  /* Somebody ceased to hold it: released, deleted with it, or failed. */
+    LEASE_CONTENDED = 7, /* Somebody began to wait for it. */
 };
 
 /* How a lock is held or wanted.  Advisory (Chubby, 2.4). */
@@ -63,30 +81,31 @@ enum lease_mode {
 
 /* The answer of the state machine to a command or a query.  LEASE_OK and
  * refusals only: a machine that can't go on stops the replica instead. */
-#define LEASE_RC_MAP(X)                                                                          \
-    X(LEASE_OK, 0, "ok")                                                                         \
-    X(LEASE_NO_NODE, 1, "there is no such node")                                                 \
-    X(LEASE_NO_PARENT, 2, "the directory that should hold it does not exist")                    \
-    X(LEASE_EXISTS, 3, "the node exists")                                                        \
-    X(LEASE_CONFLICT, 4, "the node's generation is another one")                                 \
-    X(LEASE_NOT_EMPTY, 5, "the directory is not empty")                                          \
-    X(LEASE_NOT_A_FILE, 6, "the node is a directory")                                            \
-    X(LEASE_NOT_A_DIRECTORY, 7, "the node is a file")                                            \
-    X(LEASE_STALE_INSTANCE, 8, "the node was deleted and made again")                            \
-    X(LEASE_IS_ROOT, 9, "the root can't be made or deleted")                                     \
-    X(LEASE_LIMIT, 10, "a limit of the cell is reached")                                         \
-    X(LEASE_BAD_PATH, 11, "the path is not valid")                                               \
-    X(LEASE_TOO_LARGE, 12, "the content is larger than a file may be")                           \
-    X(LEASE_NO_SESSION, 13, "the session has ended, or never was")                               \
-    X(LEASE_WAITING, 14, "the lock is awaited; the outcome comes later")                         \
-    X(LEASE_LOCKED, 15, "the lock is held or awaited by others")                                 \
-    X(LEASE_NOT_HELD, 16, "the lock is not held with this token by this session and handle")     \
-    X(LEASE_OWNED, 17, "this session and handle hold or await the lock already")                 \
-    X(LEASE_CANCELLED, 18, "the request was cancelled before it was granted")                    \
-    X(LEASE_ACKNOWLEDGED, 19, "the outcome of this request was acknowledged and forgotten")      \
-    X(LEASE_RESULTS_FULL, 20, "too many outcomes of the session are not acknowledged")           \
-    X(LEASE_OLD_EPOCH, 21, "decided under an older mastership")                                  \
-    X(LEASE_DENIED, 22, "not allowed")
+#define LEASE_RC_MAP(X)                                                                        \
+    X(LEASE_OK, 0, "ok")                                                                       \
+    X(LEASE_NO_NODE, 1, "there is no such node")                                               \
+    X(LEASE_NO_PARENT, 2, "the directory that should hold it does not exist")                  \
+    X(LEASE_EXISTS, 3, "the node exists")                                                      \
+    X(LEASE_CONFLICT, 4, "the node's generation is another one")                               \
+    X(LEASE_NOT_EMPTY, 5, "the directory is not empty")                                        \
+    X(LEASE_NOT_A_FILE, 6, "the node is a directory")                                          \
+    X(LEASE_NOT_A_DIRECTORY, 7, "the node is a file")                                          \
+    X(LEASE_STALE_INSTANCE, 8, "the node was deleted and made again")                          \
+    X(LEASE_IS_ROOT, 9, "the root can't be made or deleted")                                   \
+    X(LEASE_LIMIT, 10, "a limit of the cell is reached")                                       \
+    X(LEASE_BAD_PATH, 11, "the path is not valid")                                             \
+    X(LEASE_TOO_LARGE, 12, "the content is larger than a file may be")                         \
+    X(LEASE_NO_SESSION, 13, "the session has ended, or never was")                             \
+    X(LEASE_WAITING, 14, "the lock is awaited; the outcome comes later")                       \
+    X(LEASE_LOCKED, 15, "the lock is held or awaited by others")                               \
+    X(LEASE_NOT_HELD, 16, "the lock is not held with this token by this session and handle")   \
+    X(LEASE_OWNED, 17, "this session and handle hold or await the lock already")               \
+    X(LEASE_CANCELLED, 18, "the request was cancelled before it was granted")                  \
+    X(LEASE_ACKNOWLEDGED, 19, "the outcome of this request was acknowledged and forgotten")    \
+    X(LEASE_RESULTS_FULL, 20, "too many outcomes of the session are not acknowledged")         \
+    X(LEASE_OLD_EPOCH, 21, "decided under an older mastership")                                \
+    X(LEASE_DENIED, 22, "not allowed")                                                         \
+    X(LEASE_LOCK_DELAY, 23, "the lock is closed after its holder failed")
 
 enum lease_rc {
 #define LEASE_RC_ENUM(name, value, text) name = (value),
@@ -106,6 +125,8 @@ struct lease_stat {
     uint64_t modified_wall_ms;   /* A label: the proposer's wall clock at that change. */
     uint64_t size;               /* Octets of content. */
     uint64_t children;           /* Of a directory. */
+    uint64_t lock_token;         /* Of the holding; 0: nobody holds it. */
+    bool ephemeral;              /* Goes when nobody has it open. */
 };
 
 /* Memory that lease/ may use.  `allocate` returns NULL only when the replica

@@ -17,6 +17,7 @@ struct answer *answer_new(lockd_done *done, void *context)
         a->done = done;
         a->context = context;
         a->public.detail = a->detail;
+        a->event.kind = EVENT_ANSWER;
         list_init(&a->event.at);
     }
     return a;
@@ -69,6 +70,11 @@ static const char *carve_text(struct carver *c, struct wire_text text)
     return copy;
 }
 
+static size_t claim_room(const struct wire_claim *claim)
+{
+    return sizeof(struct lockd_claim) + claim->label.size + 1 + WIRE_SESSION_ID + 1;
+}
+
 static size_t room(const struct wire_reply *r)
 {
     size_t size = r->has_content ? r->content.size + 1 : 0;
@@ -79,11 +85,10 @@ static size_t room(const struct wire_reply *r)
         const struct wire_lock *lock = &r->locks[i];
         size += sizeof(struct lockd_claims) + lock->name.size + 1;
         for (uint32_t j = 0; j < lock->claims_count; j++) {
-            size += sizeof(struct lockd_claim) + lock->claims[j].label.size + 1 +
-                    WIRE_SESSION_ID + 1;
+            size += claim_room(&lock->claims[j]);
         }
     }
-    return size;
+    return size + (r->holder != NULL ? claim_room(r->holder) : 0);
 }
 
 static struct lockd_stat stat_of(const struct wire_stat *s)
@@ -99,6 +104,8 @@ static struct lockd_stat stat_of(const struct wire_stat *s)
         .modified_ms = s->modified_ms,
         .size = s->size,
         .children = s->children,
+        .lock_token = s->lock_token,
+        .ephemeral = s->ephemeral,
     };
 }
 
@@ -123,20 +130,20 @@ static const char *carve_hex(struct carver *c, uint64_t number)
     return text;
 }
 
-static void fill_claims(struct carver *c, const struct wire_lock *lock,
-                        struct lockd_claim *claims)
+/* Beside `claim`, which has been cut off already. */
+static void fill_claim(struct carver *c, const struct wire_claim *w, struct lockd_claim *claim)
 {
-    for (uint32_t i = 0; i < lock->claims_count; i++) {
-        const struct wire_claim *claim = &lock->claims[i];
-        claims[i] = (struct lockd_claim){
-            .held = claim->held,
-            .mode = claim->mode == WIRE_SHARED ? LOCKD_SHARED : LOCKD_EXCLUSIVE,
-            .session = carve_hex(c, claim->session),
-            .label = carve_text(c, claim->label),
-            .token = claim->token,
-            .since_ms = claim->since_ms,
-        };
-    }
+    *claim = (struct lockd_claim){
+        .held = w->held,
+        .delayed = w->delayed,
+        .mode = w->mode == WIRE_SHARED ? LOCKD_SHARED : LOCKD_EXCLUSIVE,
+        .session = carve_hex(c, w->session),
+        .label = carve_text(c, w->label),
+        .token = w->token,
+        .since_ms = w->since_ms,
+        .delay_ms = w->delay_ms,
+        .left_ms = w->left_ms,
+    };
 }
 
 static void fill_locks(struct answer *a, struct carver *c, const struct wire_reply *r)
@@ -149,7 +156,9 @@ static void fill_locks(struct answer *a, struct carver *c, const struct wire_rep
     struct lockd_claim *claims = carve(c, claims_count * sizeof *claims);
     for (uint32_t i = 0; i < r->locks_count; i++) {
         const struct wire_lock *lock = &r->locks[i];
-        fill_claims(c, lock, claims);
+        for (uint32_t j = 0; j < lock->claims_count; j++) {
+            fill_claim(c, &lock->claims[j], &claims[j]);
+        }
         locks[i] = (struct lockd_claims){.name = carve_text(c, lock->name),
                                          .claims = claims,
                                          .count = lock->claims_count,
@@ -182,6 +191,8 @@ struct answer *answer_fill(struct answer *a, enum lockd_rc rc, const struct wire
     a->public.has_stat = reply->has_stat;
     a->public.created = reply->created;
     a->public.more = reply->more;
+    a->public.valid = reply->valid;
+    a->public.left_ms = reply->left_ms;
     answer_detail(a, reply->message);
     if (reply->has_stat) {
         a->public.stat = stat_of(&reply->stat);
@@ -196,8 +207,14 @@ struct answer *answer_fill(struct answer *a, enum lockd_rc rc, const struct wire
         return a;
     }
     struct carver c = {.at = grown->data};
+    /* Structs first, all of them, and then the octets. */
+    struct lockd_claim *holder = carve(&c, reply->holder != NULL ? sizeof *holder : 0);
     fill_entries(grown, &c, reply);
     fill_locks(grown, &c, reply);
+    if (reply->holder != NULL) {
+        fill_claim(&c, reply->holder, holder);
+        grown->public.holder = holder;
+    }
     if (reply->has_content) {
         grown->public.content = carve_text(&c, reply->content);
         grown->public.content_size = reply->content.size;

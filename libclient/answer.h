@@ -13,10 +13,13 @@
 #include "libclient/lockd.h"
 #include "libclient/wire.h"
 
-/* Something to tell the caller: part of an answer or of a session. */
+enum event_kind { EVENT_ANSWER = 1, EVENT_STATE, EVENT_WATCH, EVENT_LEADER };
+
+/* Something to tell the caller: part of an answer, a session, a watch or an
+ * observer. */
 struct event_node {
     struct list at;
-    struct lockd_session *session; /* NULL: part of an answer. */
+    enum event_kind kind;
 };
 
 struct answer {

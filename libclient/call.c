@@ -23,14 +23,26 @@ static_assert(ENGINE_CALLS_MAX == 1 << SLOT_BITS, "a slot is the lower bits of a
 static bool is_read(enum wire_method method)
 {
     return method == WIRE_NODE_GET || method == WIRE_NODE_STAT || method == WIRE_NODE_LIST ||
-           method == WIRE_LOCK_LIST || method == WIRE_CELL_STATUS ||
-           method == WIRE_SESSION_KEEPALIVE;
+           method == WIRE_LOCK_LIST || method == WIRE_LOCK_CHECK ||
+           method == WIRE_CELL_STATUS || method == WIRE_SESSION_KEEPALIVE;
+}
+
+/* Of the connection's watches, which end with it. */
+bool call_of_watches(const struct call *c)
+{
+    return c->request.method == WIRE_WATCH_ADD || c->request.method == WIRE_WATCH_REMOVE;
+}
+
+/* Overtakes what waits. */
+static bool is_urgent(const struct call *c)
+{
+    return c->request.method == WIRE_SESSION_KEEPALIVE || c->request.method == WIRE_CELL_STATUS;
 }
 
 /* Neither a user's nor the background's: it serves the connection and the lease. */
 static bool is_upkeep(const struct call *c)
 {
-    return c->request.method == WIRE_SESSION_KEEPALIVE || c->request.method == WIRE_CELL_STATUS;
+    return is_urgent(c) || call_of_watches(c);
 }
 
 /* Has it an id by which the cell knows a retry? */
@@ -45,7 +57,7 @@ static bool is_numbered(const struct call *c)
 bool call_may_repeat(const struct call *c)
 {
     return is_read(c->request.method) || c->request.method == WIRE_SESSION_OPEN ||
-           is_numbered(c);
+           is_numbered(c) || call_of_watches(c);
 }
 
 /* ------------------------------------------------------------------- slots */
@@ -138,6 +150,7 @@ void lanes_pump(struct engine *e, uint64_t now_ms)
         call_print(c, now_ms);
     }
     list_remove(&e->urgent.runnable);
+    watches_pump(e, now_ms);
     while (!list_empty(&e->runnable) && link_unsent(&e->link) < ENGINE_OUTPUT_HIGH) {
         struct lane *lane = LIST_OF(e->runnable.next, struct lane, runnable);
         list_remove(&lane->runnable);
@@ -170,6 +183,8 @@ static void lane_lost(struct lane *lane, uint64_t now_ms)
         const bool left = line_left(c);
         if (c->request.method == WIRE_CELL_STATUS) {
             call_detach(c);
+        } else if (call_of_watches(c)) {
+            watches_page_lost(c);
         } else if (left && !call_may_repeat(c)) {
             call_end(c, now_ms, LOCKD_E_UNKNOWN);
         } else {
@@ -230,8 +245,9 @@ struct call *call_new(struct engine *e, struct lockd_session *session,
     c->place = CALL_IDLE;
     c->deadline_ms = TIMER_NEVER;
     c->timer.kind = TIMER_CALL;
-    c->lane = is_upkeep(c) ? &e->urgent : is_numbered(c) ? &session->lane : &e->common;
+    c->lane = is_urgent(c) ? &e->urgent : is_numbered(c) ? &session->lane : &e->common;
     list_init(&c->at);
+    list_init(&c->watches);
     e->calls_count++;
     e->waiting += is_upkeep(c) ? 0 : 1;
     if (session != NULL) {
@@ -272,6 +288,7 @@ void call_free(struct call *c)
         return;
     }
     struct engine *e = c->engine;
+    assert(list_empty(&c->watches));
     call_detach(c);
     if (c->partner != NULL) {
         let_partner_go(c->partner);
@@ -396,6 +413,11 @@ enum lockd_rc call_given_up(const struct call *c, enum lockd_rc if_not_executed)
                                                               : if_not_executed;
 }
 
+bool call_tried(const struct call *c)
+{
+    return c->unsure || c->place == CALL_SENT;
+}
+
 void call_acknowledge(struct call *c)
 {
     if (is_numbered(c) && c->request.request != 0) {
@@ -408,15 +430,9 @@ void call_tell(struct call *c, enum lockd_rc rc)
 {
     struct answer *a = c->answer;
     c->answer = NULL;
-    if (a == NULL) {
-        return;
+    if (a != NULL) {
+        answer_tell(c->engine, a, rc);
     }
-    a->public.rc = rc;
-    if (rc == LOCKD_E_UNAVAILABLE && a->detail[0] == 0) {
-        const char *trouble = c->engine->trouble;
-        answer_detail(a, (struct wire_text){.data = trouble, .size = strlen(trouble)});
-    }
-    event_answer(c->engine, a);
 }
 
 /* What else ends with it. */
@@ -433,8 +449,12 @@ static void settle_parts(struct call *c, uint64_t now_ms, enum lockd_rc rc)
         session_end(s, now_ms, rc == LOCKD_E_EXPIRED ? LOCKD_EXPIRED : LOCKD_CLOSED);
     } else if (c->request.method == WIRE_LOCK_RELEASE) {
         lock_released(c, rc);
-    } else if (c->request.method == WIRE_LOCK_ACQUIRE) {
+    } else if (c->request.method == WIRE_LOCK_ACQUIRE || c->lock != NULL) {
         lock_not_acquired(c);
+    } else if (c->handle != NULL) {
+        handle_call_ended(c, rc);
+    } else if (c->observer != NULL) {
+        c->observer->call = NULL;
     }
 }
 
@@ -471,10 +491,16 @@ void call_tick(struct call *c, uint64_t now_ms)
 {
     if (c->deadline_ms > now_ms) {
         assert(c->place == CALL_PAUSED && c->retry_ms <= now_ms);
-        call_unsend(c, /* front= */ true);
+        if (election_too_late(c)) {
+            call_end(c, now_ms, call_given_up(c, LOCKD_E_NOT_HELD));
+        } else {
+            call_unsend(c, /* front= */ true);
+        }
     } else if (c->request.method == WIRE_LOCK_ACQUIRE ||
-               c->request.method == WIRE_LOCK_RELEASE) {
+               c->request.method == WIRE_LOCK_RELEASE || c->lock != NULL) {
         lock_deadline(c, now_ms);
+    } else if (c->request.method == WIRE_NODE_OPEN || c->request.method == WIRE_NODE_CLOSE) {
+        handle_deadline(c, now_ms);
     } else {
         call_end(c, now_ms, call_given_up(c, LOCKD_E_UNAVAILABLE));
     }

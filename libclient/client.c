@@ -21,17 +21,28 @@
 enum {
     DRIFT_PPM_DEFAULT = 10000,
     CONNECT_MS_DEFAULT = 1000,
+    CALLBACKS_MS = 20, /* Of one turn: then what is due, KeepAlives above all, comes first. */
 };
 
 /* ---------------------------------------------------------------------- new */
 
-/* Options of an older caller are shorter; what it doesn't know has its default. */
+bool client_options(void *ret_options, size_t size, const void *given)
+{
+    size_t given_size = size;
+    memset(ret_options, 0, size);
+    if (given != NULL) {
+        memcpy(&given_size, given, sizeof given_size);
+        memcpy(ret_options, given, given_size < size ? given_size : size);
+    }
+    memcpy(ret_options, &size, sizeof size);
+    return given_size >= sizeof given_size;
+}
+
+/* With the defaults for what is not given. */
 static struct lockd_client_options complete(const struct lockd_client_options *given)
 {
-    struct lockd_client_options o = {.size = sizeof o};
-    if (given != NULL) {
-        memcpy(&o, given, given->size < sizeof o ? given->size : sizeof o);
-    }
+    struct lockd_client_options o;
+    (void)client_options(&o, sizeof o, given);
     o.endpoints = o.endpoints != NULL ? o.endpoints : "127.0.0.1:7400";
     o.drift_ppm = o.drift_ppm != 0 ? o.drift_ppm : (uint32_t)DRIFT_PPM_DEFAULT;
     o.connect_ms = o.connect_ms != 0 ? o.connect_ms : (uint32_t)CONNECT_MS_DEFAULT;
@@ -70,6 +81,15 @@ static enum lockd_rc engine_of_options(const struct lockd_client_options *o,
     return engine_new(&config, &client->engine);
 }
 
+static void init_turned(struct lockd_client *client)
+{
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&client->turned, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
 enum lockd_rc lockd_client_new(const struct lockd_client_options *options,
                                struct lockd_client **ret_client)
 {
@@ -94,6 +114,7 @@ enum lockd_rc lockd_client_new(const struct lockd_client_options *options,
     }
     pthread_mutex_init(&client->mutex, NULL);
     pthread_cond_init(&client->changed, NULL);
+    init_turned(client);
     *ret_client = client;
     return LOCKD_OK;
 }
@@ -103,6 +124,7 @@ static void destroy(struct lockd_client *client)
     driver_free(&client->driver, /* forked= */ false);
     engine_free(client->engine);
     pthread_cond_destroy(&client->changed);
+    pthread_cond_destroy(&client->turned);
     pthread_mutex_destroy(&client->mutex);
     free(client);
 }
@@ -214,7 +236,53 @@ enum lockd_rc waiter_end(struct waiter *w, enum lockd_rc rc, struct lockd_answer
     return rc;
 }
 
+static struct timespec time_after(int timeout_ms)
+{
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    at.tv_sec += timeout_ms / 1000;
+    at.tv_nsec += timeout_ms % 1000 * 1000000L;
+    if (at.tv_nsec >= 1000000000L) {
+        at.tv_sec++;
+        at.tv_nsec -= 1000000000L;
+    }
+    return at;
+}
+
+enum lockd_rc client_await(struct lockd_client *client, int timeout_ms,
+                           bool (*ready)(void *context), void *context)
+{
+    const struct timespec until = time_after(timeout_ms > 0 ? timeout_ms : 0);
+    int error = 0;
+    struct waiter w;
+    if (timeout_ms == 0) { /* Needs nobody who drives it. */
+        client_enter(client);
+        const bool is_ready = ready(context);
+        client_leave(client);
+        return is_ready ? LOCKD_OK : LOCKD_E_TIMEOUT;
+    }
+    enum lockd_rc rc = waiter_begin(&w, client);
+    if (rc != LOCKD_OK) {
+        return rc;
+    }
+    while (!ready(context) && error == 0 && !client->freeing) {
+        error = timeout_ms < 0
+                    ? pthread_cond_wait(&client->turned, &client->mutex)
+                    : pthread_cond_timedwait(&client->turned, &client->mutex, &until);
+    }
+    rc = ready(context) ? LOCKD_OK : client->freeing ? LOCKD_E_CLOSED : LOCKD_E_TIMEOUT;
+    waiter_leave(&w);
+    return rc;
+}
+
 /* ------------------------------------------------------------------- driving */
+
+static void discard(const struct engine_event *event)
+{
+    lockd_answer_free(event->answer);
+    lockd_event_free(event->happened);
+    lockd_leader_free(event->leader);
+}
 
 static void call_back(struct lockd_client *client, const struct engine_event *event)
 {
@@ -226,38 +294,54 @@ static void call_back(struct lockd_client *client, const struct engine_event *ev
     if (event->done != NULL) {
         event->done(event->context, event->answer);
     }
-    lockd_answer_free(event->answer);
+    if (event->told != NULL) {
+        event->told(event->context, event->watch, event->happened);
+    }
+    if (event->observed != NULL) {
+        event->observed(event->context, event->observer, event->leader);
+    }
+    discard(event);
     pthread_mutex_lock(&client->mutex);
     client->calling = false;
     pthread_cond_broadcast(&client->changed);
 }
 
-/* Calls what is to be called; entered. */
-static void deliver(struct lockd_client *client)
+/* Calls what is to be called, until `until_ms`; entered.  False: there is more. */
+static bool deliver(struct lockd_client *client, uint64_t until_ms)
 {
     struct engine_event event;
-    while (engine_event(client->engine, &event)) {
+    bool late = false;
+    while (!late && engine_event(client->engine, &event)) {
         if (event.done == waiter_done) {
             struct waiter *w = event.context;
             w->answer = event.answer;
             pthread_cond_signal(&w->answered);
-        } else if (event.done != NULL || event.changed != NULL) {
+        } else if (event.done != NULL || event.changed != NULL || event.told != NULL ||
+                   event.observed != NULL) {
             call_back(client, &event);
+            late = driver_now_ms() >= until_ms;
         } else {
-            lockd_answer_free(event.answer);
+            discard(&event);
         }
     }
+    pthread_cond_broadcast(&client->turned);
+    return !late;
 }
 
 /* What is ready, its callbacks, and what these wish for; entered. */
 static void turn(struct lockd_client *client)
 {
+    const uint64_t until_ms = driver_now_ms() + CALLBACKS_MS;
+    bool all;
     client->processing = true;
     driver_turn(&client->driver, client->engine);
     do {
-        deliver(client);
+        all = deliver(client, until_ms);
         driver_apply(&client->driver, client->engine);
-    } while (!client->freeing && engine_wish(client->engine)->events);
+    } while (all && !client->freeing && engine_wish(client->engine)->events);
+    if (!all) {
+        driver_wake(&client->driver); /* For the next turn. */
+    }
     client->processing = false;
 }
 
@@ -266,7 +350,7 @@ static void close_all(struct lockd_client *client)
 {
     client->processing = true;
     engine_close(client->engine, driver_now_ms());
-    deliver(client);
+    (void)deliver(client, ENGINE_NEVER);
     while (client->waiters > 0) {
         pthread_cond_wait(&client->changed, &client->mutex);
     }

@@ -18,6 +18,7 @@
 struct lockd_client {
     pthread_mutex_t mutex;
     pthread_cond_t changed; /* `calling` or `waiters` has fallen. */
+    pthread_cond_t turned;  /* Something may have come for who waits in client_await(). */
     struct engine *engine;
     struct driver driver;
     pthread_t thread;
@@ -40,6 +41,26 @@ bool client_is_inside(const struct lockd_client *client);
 /* Until no callback runs, unless it is the caller's own.  Entered. */
 void client_await_quiet(struct lockd_client *client);
 
+/* For accessors: nothing is wished for. */
+static inline void client_unlock(struct lockd_client *client)
+{
+    pthread_mutex_unlock(&client->mutex);
+}
+
+static inline struct lockd_client *client_of_session(const struct lockd_session *session)
+{
+    return engine_owner(engine_of_session(session));
+}
+
+static inline struct lockd_client *client_of_lock(const struct lockd_lock *lock)
+{
+    return engine_owner(engine_of_lock(lock));
+}
+
+/* Options begin with their size.  Those of an older caller are shorter; what it
+ * doesn't know is zero.  False: they are none. */
+bool client_options(void *ret_options, size_t size, const void *given);
+
 /* A synchronous call, on the stack of its caller:
  *
  *     struct waiter w;
@@ -61,6 +82,12 @@ enum lockd_rc waiter_end(struct waiter *w, enum lockd_rc rc, struct lockd_answer
 /* Waits for the answer, entered; for who has more to do before leaving. */
 struct lockd_answer *waiter_wait(struct waiter *w);
 void waiter_leave(struct waiter *w);
+
+/* Waits until `ready` does something, `timeout_ms` have passed, or the client is
+ * freed; on another thread than the client's, unless the timeout is 0.  Not
+ * entered. */
+enum lockd_rc client_await(struct lockd_client *client, int timeout_ms,
+                           bool (*ready)(void *context), void *context);
 
 /* Only its address means something: the answer passes to the waiter. */
 void waiter_done(void *context, const struct lockd_answer *answer);

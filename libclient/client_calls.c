@@ -7,22 +7,6 @@
 
 #include <string.h>
 
-static struct lockd_client *client_of_session(const struct lockd_session *session)
-{
-    return engine_owner(engine_of_session(session));
-}
-
-static struct lockd_client *client_of_lock(const struct lockd_lock *lock)
-{
-    return engine_owner(engine_of_lock(lock));
-}
-
-/* For accessors: nothing is wished for. */
-static void unlock(struct lockd_client *client)
-{
-    pthread_mutex_unlock(&client->mutex);
-}
-
 /* For how long from now; 0: not any more. */
 static uint64_t left_ms(uint64_t until_ms)
 {
@@ -32,26 +16,13 @@ static uint64_t left_ms(uint64_t until_ms)
 
 /* ---------------------------------------------------------------- sessions */
 
-/* Options of an older caller are shorter. */
-static bool session_options(const struct lockd_session_options *given,
-                            struct lockd_session_options *ret_options)
-{
-    *ret_options = (struct lockd_session_options){.size = sizeof *ret_options};
-    if (given != NULL) {
-        const size_t size = given->size < sizeof *given ? given->size : sizeof *given;
-        memcpy(ret_options, given, size);
-        return given->size >= sizeof given->size;
-    }
-    return true;
-}
-
 enum lockd_rc lockd_session_open_async(struct lockd_client *client,
                                        const struct lockd_session_options *options,
                                        int timeout_ms, lockd_done *done, void *context,
                                        struct lockd_session **ret_session)
 {
     struct lockd_session_options o;
-    if (!session_options(options, &o)) {
+    if (!client_options(&o, sizeof o, options)) {
         return LOCKD_E_INVALID;
     }
     client_enter(client);
@@ -68,7 +39,7 @@ enum lockd_rc lockd_session_open(struct lockd_client *client,
     struct lockd_session_options o;
     struct lockd_session *session = NULL;
     struct waiter w;
-    if (ret_session == NULL || !session_options(options, &o)) {
+    if (ret_session == NULL || !client_options(&o, sizeof o, options)) {
         return LOCKD_E_INVALID;
     }
     enum lockd_rc rc = waiter_begin(&w, client);
@@ -130,7 +101,7 @@ enum lockd_state lockd_session_state(const struct lockd_session *session)
     struct lockd_client *client = client_of_session(session);
     client_enter(client);
     const enum lockd_state state = engine_session_state(session);
-    unlock(client);
+    client_unlock(client);
     return state;
 }
 
@@ -139,7 +110,7 @@ uint64_t lockd_session_valid_for_ms(const struct lockd_session *session)
     struct lockd_client *client = client_of_session(session);
     client_enter(client);
     const uint64_t left = left_ms(engine_session_valid_until_ms(session));
-    unlock(client);
+    client_unlock(client);
     return left;
 }
 
@@ -148,30 +119,18 @@ const char *lockd_session_id(const struct lockd_session *session)
     struct lockd_client *client = client_of_session(session);
     client_enter(client);
     const char *id = engine_session_id(session);
-    unlock(client);
+    client_unlock(client);
     return id;
 }
 
 /* ------------------------------------------------------------------- locks */
-
-static bool lock_options(const struct lockd_lock_options *given,
-                         struct lockd_lock_options *ret_options)
-{
-    *ret_options = (struct lockd_lock_options){.size = sizeof *ret_options};
-    if (given != NULL) {
-        const size_t size = given->size < sizeof *given ? given->size : sizeof *given;
-        memcpy(ret_options, given, size);
-        return given->size >= sizeof given->size;
-    }
-    return true;
-}
 
 enum lockd_rc lockd_acquire_async(struct lockd_session *session, const char *name,
                                   const struct lockd_lock_options *options, int timeout_ms,
                                   lockd_done *done, void *context, struct lockd_lock **ret_lock)
 {
     struct lockd_lock_options o;
-    if (!lock_options(options, &o)) {
+    if (!client_options(&o, sizeof o, options)) {
         return LOCKD_E_INVALID;
     }
     struct lockd_client *client = client_of_session(session);
@@ -188,7 +147,7 @@ enum lockd_rc lockd_acquire(struct lockd_session *session, const char *name,
 {
     struct lockd_lock_options o;
     struct waiter w;
-    if (ret_lock == NULL || !lock_options(options, &o)) {
+    if (ret_lock == NULL || !client_options(&o, sizeof o, options)) {
         return LOCKD_E_INVALID;
     }
     enum lockd_rc rc = waiter_begin(&w, client_of_session(session));
@@ -255,7 +214,7 @@ bool lockd_lock_held(const struct lockd_lock *lock)
     struct lockd_client *client = client_of_lock(lock);
     client_enter(client);
     const bool held = engine_lock_held(lock);
-    unlock(client);
+    client_unlock(client);
     return held;
 }
 
@@ -264,7 +223,7 @@ uint64_t lockd_lock_token(const struct lockd_lock *lock)
     struct lockd_client *client = client_of_lock(lock);
     client_enter(client);
     const uint64_t token = engine_lock_token(lock);
-    unlock(client);
+    client_unlock(client);
     return token;
 }
 
@@ -273,7 +232,7 @@ const char *lockd_lock_sequencer(const struct lockd_lock *lock)
     struct lockd_client *client = client_of_lock(lock);
     client_enter(client);
     const char *sequencer = engine_lock_sequencer(lock);
-    unlock(client);
+    client_unlock(client);
     return sequencer;
 }
 
@@ -282,7 +241,7 @@ uint64_t lockd_lock_valid_for_ms(const struct lockd_lock *lock)
     struct lockd_client *client = client_of_lock(lock);
     client_enter(client);
     const uint64_t left = left_ms(engine_lock_valid_until_ms(lock));
-    unlock(client);
+    client_unlock(client);
     return left;
 }
 
@@ -292,7 +251,7 @@ struct lockd_lock *lockd_lock_next(const struct lockd_session *session,
     struct lockd_client *client = client_of_session(session);
     client_enter(client);
     struct lockd_lock *next = engine_lock_next(session, lock);
-    unlock(client);
+    client_unlock(client);
     return next;
 }
 
@@ -307,7 +266,7 @@ void lockd_client_trouble(const struct lockd_client *client, char *text, size_t 
         memcpy(text, trouble, kept);
         text[kept] = 0;
     }
-    unlock(own);
+    client_unlock(own);
 }
 
 /* ------------------------------------------------------------------- files */
@@ -504,4 +463,36 @@ enum lockd_rc lockd_locks(struct lockd_client *client, const char *name, uint64_
 {
     const struct wire_request r = locks_request(name, next);
     return complete(client, NULL, &r, timeout_ms, ret_answer);
+}
+
+/* False: it is no sequencer. */
+static bool check_request(const char *sequencer, struct wire_request *ret_request)
+{
+    *ret_request = request_of(WIRE_LOCK_CHECK, NULL);
+    return sequencer != NULL && wire_parse_sequencer(text_of(sequencer), &ret_request->name,
+                                                     &ret_request->mode, &ret_request->token);
+}
+
+enum lockd_rc lockd_check_async(struct lockd_client *client, const char *sequencer,
+                                int timeout_ms, lockd_done *done, void *context)
+{
+    struct wire_request r;
+    return check_request(sequencer, &r) ? begin(client, NULL, &r, timeout_ms, done, context)
+                                        : LOCKD_E_INVALID;
+}
+
+enum lockd_rc lockd_check(struct lockd_client *client, const char *sequencer, int timeout_ms,
+                          bool *ret_valid)
+{
+    struct wire_request r;
+    struct lockd_answer *answer = NULL;
+    if (ret_valid == NULL || !check_request(sequencer, &r)) {
+        return LOCKD_E_INVALID;
+    }
+    const enum lockd_rc rc = complete(client, NULL, &r, timeout_ms, &answer);
+    if (rc == LOCKD_OK) {
+        *ret_valid = answer->valid;
+    }
+    lockd_answer_free(answer);
+    return rc;
 }

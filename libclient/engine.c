@@ -25,6 +25,8 @@ static void init(struct engine *e, const struct engine_config *config)
     lane_init(&e->common, NULL);
     list_init(&e->runnable);
     list_init(&e->sessions);
+    list_init(&e->observers);
+    watches_init(&e->watches);
     list_init(&e->events);
 }
 
@@ -74,20 +76,30 @@ enum lockd_rc engine_new(const struct engine_config *config, struct engine **ret
     return LOCKD_OK;
 }
 
+/* A call of no session. */
+static void end_unowned(struct call *c, uint64_t now_ms)
+{
+    if (call_of_watches(c)) {
+        watches_page_lost(c);
+    } else {
+        call_end(c, now_ms, call_given_up(c, LOCKD_E_CLOSED));
+    }
+}
+
 void engine_close(struct engine *e, uint64_t now_ms)
 {
     if (e->closed) {
         return;
     }
     e->closed = true;
+    watches_close(e);
     for (struct list *at = e->sessions.next; at != &e->sessions; at = at->next) {
         session_end(LIST_OF(at, struct lockd_session, at), now_ms, LOCKD_CLOSED);
     }
     struct list *const all[] = {&e->common.unsent, &e->common.sent, &e->common.paused};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         while (!list_empty(all[i])) {
-            struct call *c = LIST_OF(all[i]->next, struct call, at);
-            call_end(c, now_ms, call_given_up(c, LOCKD_E_CLOSED));
+            end_unowned(LIST_OF(all[i]->next, struct call, at), now_ms);
         }
     }
     link_stop(e, now_ms);
@@ -114,8 +126,13 @@ void engine_free(struct engine *e)
     while (!list_empty(&e->sessions)) {
         session_destroy(LIST_OF(e->sessions.next, struct lockd_session, at), /* now_ms= */ 0);
     }
+    while (!list_empty(&e->observers)) {
+        observer_destroy(LIST_OF(e->observers.next, struct lockd_observer, at),
+                         /* now_ms= */ 0);
+    }
+    watches_free(e);
     for (struct event_node *node; (node = next_event(e)) != NULL;) {
-        assert(node->session == NULL);
+        assert(node->kind == EVENT_ANSWER);
         answer_free(LIST_OF(node, struct answer, event));
     }
     link_free(e);
@@ -218,6 +235,9 @@ void engine_tick(struct engine *e, uint64_t now_ms)
         case TIMER_LINK:
             link_tick(e, now_ms);
             break;
+        case TIMER_WATCH:
+            watch_tick(LIST_OF(t, struct lockd_watch, timer), now_ms);
+            break;
         }
     }
     engine_settle(e, now_ms);
@@ -225,10 +245,25 @@ void engine_tick(struct engine *e, uint64_t now_ms)
 
 /* --------------------------------------------------------------------- events */
 
+void event_push(struct engine *e, struct event_node *node)
+{
+    if (!list_linked(&node->at)) {
+        list_push_back(&e->events, &node->at);
+    }
+}
+
 void event_answer(struct engine *e, struct answer *a)
 {
-    a->event.session = NULL;
-    list_push_back(&e->events, &a->event.at);
+    event_push(e, &a->event);
+}
+
+void answer_tell(struct engine *e, struct answer *a, enum lockd_rc rc)
+{
+    a->public.rc = rc;
+    if (rc == LOCKD_E_UNAVAILABLE && a->detail[0] == 0) {
+        answer_detail(a, (struct wire_text){.data = e->trouble, .size = strlen(e->trouble)});
+    }
+    event_answer(e, a);
 }
 
 /* The states are told in their order.  If the driver does not take them, the
@@ -241,9 +276,35 @@ void event_state(struct lockd_session *s)
     const uint32_t room = sizeof s->told / sizeof s->told[0];
     s->told_count -= s->told_count == room ? 1 : 0;
     s->told[s->told_count++] = s->state;
-    if (!list_linked(&s->event.at)) {
-        list_push_back(&s->engine->events, &s->event.at);
+    event_push(s->engine, &s->event);
+}
+
+static void take_answer(struct answer *a, struct engine_event *ret_event)
+{
+    *ret_event =
+        (struct engine_event){.done = a->done, .context = a->context, .answer = &a->public};
+    if (a->public.lock != NULL) {
+        a->public.lock->told = NULL;
     }
+}
+
+/* All that a watch has stands where its first stood: before any answer that came
+ * later. */
+static void take_watch(struct engine *e, struct lockd_watch *w, struct engine_event *ret_event)
+{
+    struct happening *h = watch_take(w);
+    *ret_event = (struct engine_event){
+        .told = w->told, .context = w->context, .watch = w, .happened = &h->public};
+    if (!list_empty(&w->queue)) {
+        list_push_front(&e->events, &w->event.at);
+    }
+}
+
+static void take_leader(struct lockd_observer *o, struct engine_event *ret_event)
+{
+    *ret_event =
+        (struct engine_event){.observed = o->observed, .context = o->context, .observer = o};
+    ret_event->leader = observer_take(o);
 }
 
 static void take_state(struct engine *e, struct lockd_session *s,
@@ -264,15 +325,19 @@ bool engine_event(struct engine *e, struct engine_event *ret_event)
     if (node == NULL) {
         return false;
     }
-    if (node->session != NULL) {
-        take_state(e, node->session, ret_event);
-        return true;
-    }
-    struct answer *a = LIST_OF(node, struct answer, event);
-    *ret_event =
-        (struct engine_event){.done = a->done, .context = a->context, .answer = &a->public};
-    if (a->public.lock != NULL) {
-        a->public.lock->told = NULL;
+    switch (node->kind) {
+    case EVENT_ANSWER:
+        take_answer(LIST_OF(node, struct answer, event), ret_event);
+        break;
+    case EVENT_STATE:
+        take_state(e, LIST_OF(node, struct lockd_session, event), ret_event);
+        break;
+    case EVENT_WATCH:
+        take_watch(e, LIST_OF(node, struct lockd_watch, event), ret_event);
+        break;
+    case EVENT_LEADER:
+        take_leader(LIST_OF(node, struct lockd_observer, event), ret_event);
+        break;
     }
     return true;
 }
@@ -312,15 +377,28 @@ static enum lockd_rc check_session(const struct lockd_session *s, bool is_write)
     return s->state == LOCKD_EXPIRED ? LOCKD_E_EXPIRED : LOCKD_E_CLOSED;
 }
 
+static bool is_name(struct wire_text text)
+{
+    return text.size <= NAME_MAX_OCTETS && wire_is_text(text);
+}
+
+enum lockd_rc check_name(const char *name)
+{
+    const struct wire_text text = {.data = name, .size = strlen(name)};
+    return is_name(text) ? LOCKD_OK : LOCKD_E_BAD_NAME;
+}
+
+bool content_fits(size_t size)
+{
+    return size <= CONTENT_MAX_OCTETS;
+}
+
 static enum lockd_rc check_arguments(const struct wire_request *r)
 {
-    if (r->name.size > NAME_MAX_OCTETS || !wire_is_text(r->name)) {
+    if (!is_name(r->name) || !is_name(r->after)) {
         return LOCKD_E_BAD_NAME;
     }
-    if (r->after.size > NAME_MAX_OCTETS || !wire_is_text(r->after)) {
-        return LOCKD_E_BAD_NAME;
-    }
-    return r->content.size > CONTENT_MAX_OCTETS ? LOCKD_E_TOO_LARGE : LOCKD_OK;
+    return content_fits(r->content.size) ? LOCKD_OK : LOCKD_E_TOO_LARGE;
 }
 
 enum lockd_rc engine_call(struct engine *e, uint64_t now_ms, struct lockd_session *session,
@@ -387,6 +465,7 @@ void engine_check(const struct engine *e)
             assert(list_empty(&s->lane.unsent) && list_empty(&s->lane.paused));
         }
     }
+    watches_check(e);
     assert(alive == e->live_sessions);
     assert(length(&e->sessions) == e->sessions_count);
     assert(sent == e->in_flight);

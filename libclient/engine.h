@@ -52,8 +52,11 @@ enum {
     ENGINE_SESSION_WINDOW = 100,      /* Calls of a session sent and not answered, waiting
                                        * acquires not counted: with those not yet
                                        * acknowledged less than the cell remembers. */
-    ENGINE_TRY_MS = 1000,             /* A try allows so long for reaching the cell. */
-    ENGINE_CONFIRM_MS = 3000,         /* For an acquire's cancellation to be confirmed. */
+    ENGINE_WATCHES_MAX = 1 << 20,     /* Of a client. */
+    ENGINE_WATCH_EVENTS = 1024, /* Of a watch, not yet taken: with more of them the cell is
+                                 * asked to keep the rest, and asked again from there. */
+    ENGINE_TRY_MS = 1000,       /* A try allows so long for reaching the cell. */
+    ENGINE_CONFIRM_MS = 3000,   /* For an acquire's cancellation to be confirmed. */
 };
 
 #define ENGINE_NEVER UINT64_MAX
@@ -111,9 +114,10 @@ void engine_tick(struct engine *e, uint64_t now_ms);
 
 /* ------------------------------------------------------------------ events */
 
-/* Either a call has ended, `done` and `answer`, or a session's state has changed,
- * `changed`, `session` and `state`.  Callbacks may be NULL; so one event calls
- * one function or none. */
+/* A call has ended, `done` and `answer`; or a session's state has changed,
+ * `changed`, `session` and `state`; or a watch has something to tell, `told`,
+ * `watch` and `happened`; or an observer, `observed`, `observer` and `leader`.
+ * Callbacks may be NULL; so one event calls one function or none. */
 struct engine_event {
     lockd_done *done;
     void *context;               /* Of `done` or `changed`. */
@@ -121,6 +125,12 @@ struct engine_event {
     lockd_state_changed *changed;
     struct lockd_session *session;
     enum lockd_state state;
+    lockd_watched *told;
+    struct lockd_watch *watch;
+    struct lockd_event *happened; /* Yours: lockd_event_free(). */
+    lockd_observed *observed;
+    struct lockd_observer *observer;
+    struct lockd_leader *leader; /* Yours: lockd_leader_free(). */
 };
 
 /* Takes the next event, in the order in which they happened.  No event speaks of
@@ -147,9 +157,44 @@ enum lockd_rc engine_release(struct lockd_lock *lock, uint64_t now_ms, int timeo
                              lockd_done *done, void *context);
 void engine_lock_free(struct lockd_lock *lock, uint64_t now_ms);
 
-/* Everything about files, and lock.list.  `method` is one of WIRE_NODE_* or
- * WIRE_LOCK_LIST; the members of `arguments` that it takes are read and copied,
- * those of sessions (session, secret, request, acks) are filled in by the engine.
+enum lockd_rc engine_campaign(struct lockd_session *session, uint64_t now_ms, const char *name,
+                              const void *value, size_t size,
+                              const struct lockd_lock_options *options, int timeout_ms,
+                              lockd_done *done, void *context, struct lockd_lock **ret_lock);
+enum lockd_rc engine_proclaim(struct lockd_lock *lock, uint64_t now_ms, const void *value,
+                              size_t size, int timeout_ms, lockd_done *done, void *context);
+
+enum lockd_rc engine_open(struct lockd_session *session, uint64_t now_ms, const char *name,
+                          const struct lockd_open_options *options, int timeout_ms,
+                          lockd_done *done, void *context, struct lockd_handle **ret_handle);
+enum lockd_rc engine_close_handle(struct lockd_handle *handle, uint64_t now_ms, int timeout_ms,
+                                  lockd_done *done, void *context);
+void engine_handle_free(struct lockd_handle *handle, uint64_t now_ms);
+/* As engine_call() and engine_acquire(), of the instance that is open. */
+enum lockd_rc engine_handle_call(struct lockd_handle *handle, uint64_t now_ms,
+                                 const struct wire_request *arguments, int timeout_ms,
+                                 lockd_done *done, void *context);
+enum lockd_rc engine_handle_acquire(struct lockd_handle *handle, uint64_t now_ms,
+                                    const struct lockd_lock_options *options, int timeout_ms,
+                                    lockd_done *done, void *context,
+                                    struct lockd_lock **ret_lock);
+
+enum lockd_rc engine_watch(struct engine *e, uint64_t now_ms, const char *name,
+                           const struct lockd_watch_options *options, int timeout_ms,
+                           lockd_done *done, void *context, struct lockd_watch **ret_watch);
+void engine_watch_free(struct lockd_watch *watch, uint64_t now_ms);
+/* Takes the next event of a watch that was made without `told`; NULL: none. */
+struct lockd_event *engine_watch_next(struct lockd_watch *watch, uint64_t now_ms);
+
+enum lockd_rc engine_observe(struct engine *e, uint64_t now_ms, const char *name,
+                             lockd_observed *observed, void *context,
+                             struct lockd_observer **ret_observer);
+void engine_observer_free(struct lockd_observer *observer, uint64_t now_ms);
+struct lockd_leader *engine_observer_next(struct lockd_observer *observer, uint64_t now_ms);
+
+/* Everything about files, lock.list and lock.check.  `method` is one of WIRE_NODE_* or
+ * WIRE_LOCK_LIST or WIRE_LOCK_CHECK; the members of `arguments` that it takes are read and
+ * copied, those of sessions (session, secret, request, acks) are filled in by the engine.
  * `session` is NULL for reads and one-shot writes. */
 enum lockd_rc engine_call(struct engine *e, uint64_t now_ms, struct lockd_session *session,
                           const struct wire_request *arguments, int timeout_ms,
@@ -172,6 +217,18 @@ const char *engine_lock_sequencer(const struct lockd_lock *lock);
 uint64_t engine_lock_valid_until_ms(const struct lockd_lock *lock);
 struct lockd_lock *engine_lock_next(const struct lockd_session *session,
                                     const struct lockd_lock *lock);
+
+struct engine *engine_of_handle(const struct lockd_handle *handle);
+const char *engine_handle_name(const struct lockd_handle *handle);
+uint64_t engine_handle_instance(const struct lockd_handle *handle);
+struct lockd_handle *engine_handle_next(const struct lockd_session *session,
+                                        const struct lockd_handle *handle);
+struct engine *engine_of_watch(const struct lockd_watch *watch);
+const char *engine_watch_name(const struct lockd_watch *watch);
+uint64_t engine_watch_revision(const struct lockd_watch *watch);
+bool engine_watch_current(const struct lockd_watch *watch);
+struct lockd_watch *engine_watch_after(const struct engine *e, const struct lockd_watch *watch);
+struct engine *engine_of_observer(const struct lockd_observer *observer);
 
 /* What last kept the engine from a master; "". */
 const char *engine_trouble(const struct engine *e);

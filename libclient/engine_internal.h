@@ -9,6 +9,11 @@
  *     verdict.c  what a reply means for the call that it answers
  *     session.c  leases, KeepAlives, the state machine of lockd.h
  *     lock.c     acquire, cancel, release
+ *     election.c campaign, proclaim
+ *     handle.c   open, close, and what pins an instance
+ *     watch.c    watches: told, held up, set again
+ *     watch_pages.c   how they are set and removed, many at a time
+ *     observer.c who leads, from a read and the events that follow it
  */
 #ifndef LIBCLIENT_ENGINE_INTERNAL_H
 #define LIBCLIENT_ENGINE_INTERNAL_H
@@ -16,11 +21,12 @@
 #include "libclient/acks.h"
 #include "libclient/answer.h"
 #include "libclient/engine.h"
+#include "libclient/happening.h"
 #include "libclient/heap.h"
 #include "libclient/list.h"
 #include "libclient/locate.h"
 
-enum timer_kind { TIMER_CALL = 1, TIMER_SESSION, TIMER_LINK };
+enum timer_kind { TIMER_CALL = 1, TIMER_SESSION, TIMER_LINK, TIMER_WATCH };
 
 /* A queue of calls that enter the log in their order.  Each session has one; one
  * is shared by all that has no session; and one, urgent, overtakes the others:
@@ -56,7 +62,11 @@ struct call {
     struct engine *engine;
     struct lane *lane;
     struct lockd_session *session; /* NULL: one-shot, or a read. */
-    struct lockd_lock *lock;       /* ACQUIRE, RELEASE: NULL when nobody waits for it. */
+    struct lockd_lock *lock;       /* ACQUIRE, RELEASE, and a campaign's PUT: NULL when nobody
+                                    * waits for it. */
+    struct lockd_handle *handle;   /* OPEN, CLOSE, and the STAT before: the same. */
+    struct lockd_observer *observer; /* The GET that it needs. */
+    struct list watches;             /* WATCH_ADD: those that it sets. */
     struct call *partner;          /* ACQUIRE: its cancellation, and the reverse. */
     struct answer *answer;         /* NULL: nobody is to be told (any more). */
     struct wire_request request;   /* Its texts stand in `data`. */
@@ -83,6 +93,8 @@ struct lockd_session {
     struct acks acks;
     struct list locks;    /* All, in the order in which they were made. */
     struct list held;     /* In the order in which they were granted. */
+    struct list handles;  /* All, and ... */
+    struct list opened;   /* ... those that are open, in the order in which they were opened. */
     struct call *opening; /* Until it has ended. */
     struct call *closing;
     struct call *keepalive;
@@ -121,12 +133,123 @@ struct lockd_lock {
     struct call *call;   /* ACQUIRING, RELEASING. */
     struct answer *told; /* The event not yet taken that names this lock. */
     enum lock_state state;
-    bool taken; /* The caller has it already. */
+    bool taken;     /* The caller has it already. */
+    bool campaigns; /* It is held when the value that its call carries is written, too. */
     uint64_t handle;
     uint64_t token;
     enum wire_mode mode;
     char *sequencer; /* Behind the name. */
     size_t sequencer_size;
+    char name[];
+};
+
+/* What an acquire is to be, besides how long it may take. */
+struct acquiring {
+    const char *name;
+    uint64_t if_instance; /* Or WIRE_ANY. */
+    const struct lockd_lock_options *options;
+    bool campaigns;
+    struct wire_text value;
+};
+
+enum handle_state {
+    HANDLE_IDLE = 1, /* Not open, or not known to be. */
+    HANDLE_OPENING,
+    HANDLE_OPEN,
+    HANDLE_CLOSING,
+};
+
+struct lockd_handle {
+    struct lockd_session *session;
+    struct list at;      /* In session->handles. */
+    struct list open_at; /* In session->opened. */
+    struct call *call;   /* OPENING, CLOSING. */
+    enum handle_state state;
+    uint64_t number; /* By which the cell knows the opener. */
+    uint64_t instance;
+    bool ephemeral; /* Then the cell has it among the node's openers. */
+    char name[];
+};
+
+enum watch_state {
+    WATCH_OUT = 1, /* Not at the cell, nor on its way: see watch.c. */
+    WATCH_UNSET,   /* Waits for a page. */
+    WATCH_SETTING,
+    WATCH_SET,
+    WATCH_REMOVING, /* Waits to be removed at the cell. */
+};
+
+struct lockd_watch {
+    struct engine *engine;
+    struct list all; /* In watches.all: the program has it. */
+    struct list at;  /* As its state is. */
+    struct timer timer;
+    struct lockd_observer *observer; /* Who is told; NULL: the program. */
+    struct answer *answer;           /* Until it is set for the first time, or has failed. */
+    uint64_t deadline_ms;            /* Of that. */
+    uint64_t retry_ms;               /* OUT: to be set then; TIMER_NEVER. */
+    enum watch_state state;
+    bool wanted;  /* To be set, over and over; else it ends. */
+    bool freed;   /* By the program: goes when the cell knows nothing of it. */
+    bool alone;   /* A page with others was refused. */
+    bool dated;   /* `heard` says from where on. */
+    bool was_set;
+    bool missed;  /* There was no room for an event: the cell is to keep the rest. */
+    uint32_t slot;
+    uint64_t id;      /* On the wire; another one each time that it is set. */
+    uint64_t heard;   /* The newest revision that was told or passed, ... */
+    uint32_t partial; /* ... and how many events of just this one; 0: it is complete. */
+    uint32_t skip;    /* So many of them come again. */
+    uint64_t taken;   /* The revision of the event last taken. */
+    enum lockd_scope scope;
+    uint32_t watched;
+    uint64_t instance;
+    bool content, old;
+    lockd_watched *told;
+    void *context;
+    struct event_node event;
+    struct list queue; /* Of struct happening. */
+    uint32_t queued;
+    size_t queued_octets;
+    char name[];
+};
+
+/* The watches of an engine; by the lower bits of their ids. */
+struct watches {
+    struct list all;
+    struct list unset;
+    struct list set;
+    struct list removing;
+    struct lockd_watch **slots;
+    uint32_t *free;
+    uint32_t capacity;
+    uint32_t free_count;
+    size_t wanted;
+    uint32_t pages; /* Under way. */
+    uint64_t ids;   /* Handed out. */
+};
+
+/* A leader as one is told of it; nobody is {0, 0}. */
+struct term {
+    uint64_t token;
+    uint64_t written; /* The revision of the value. */
+};
+
+struct lockd_observer {
+    struct engine *engine;
+    struct list at;            /* In engine->observers. */
+    struct lockd_watch *watch; /* Set when the first read has been answered. */
+    struct call *call;         /* The read under way. */
+    bool watching;
+    uint64_t base;  /* Revision of the last read: older events are in it. */
+    uint64_t seen;  /* Of the newest event. */
+    uint64_t token; /* Of the exclusive holding that is known; 0: none. */
+    bool told_any;
+    struct term told, next_term;
+    struct lockd_leader *next; /* Not taken yet. */
+    lockd_observed *observed;
+    void *context;
+    struct event_node event;
     char name[];
 };
 
@@ -149,6 +272,9 @@ struct link {
     uint32_t rounds;    /* Failed attempts in a row: patience grows with them. */
     struct call *probe; /* cell.status, to find the master or a sign of life. */
     uint32_t calm;      /* Signs of life in a row, and nothing sent in between. */
+    uint64_t epoch;     /* Of the master that it last became READY to, ... */
+    uint64_t silent;    /* ... and of the one that was last left as silent. */
+    uint32_t slow;      /* How often that was wrong: patience with silence grows with it. */
     uint64_t heard_ms;  /* Something arrived, or was first awaited. */
     struct wire_buffer out;
     size_t out_sent;     /* Octets of `out` that have left. */
@@ -177,6 +303,8 @@ struct engine {
     struct lane common;
     struct list runnable;
     struct list sessions;
+    struct list observers;
+    struct watches watches;
     struct list events;    /* Of struct event_node. */
     size_t sessions_count; /* All that exist, ended ones too. */
     size_t calls_count;
@@ -201,6 +329,14 @@ void engine_settle(struct engine *e, uint64_t now_ms);
 void engine_set_trouble(struct engine *e, const char *why);
 void event_answer(struct engine *e, struct answer *a);
 void event_state(struct lockd_session *s);
+/* There is something to take. */
+void event_push(struct engine *e, struct event_node *node);
+/* As call_tell(), of what is no call. */
+void answer_tell(struct engine *e, struct answer *a, enum lockd_rc rc);
+enum lockd_rc check_name(const char *name);
+/* What may be asked of a session. */
+enum lockd_rc check_usable(const struct lockd_session *s);
+bool content_fits(size_t size);
 
 /* link.c */
 bool link_init(struct engine *e);
@@ -246,8 +382,12 @@ enum lockd_rc call_given_up(const struct call *c, enum lockd_rc if_not_executed)
 void call_tick(struct call *c, uint64_t now_ms);
 void call_again(struct call *c, uint64_t now_ms);
 void call_set_timer(struct call *c);
+/* May the cell have heard of it? */
+bool call_tried(const struct call *c);
 void call_acknowledge(struct call *c);
 bool call_may_repeat(const struct call *c);
+/* A page of watches, or of removals: it ends with its connection. */
+bool call_of_watches(const struct call *c);
 struct call *call_of_id(struct engine *e, uint64_t wire_id);
 void lane_init(struct lane *lane, struct lockd_session *session);
 void lane_wake(struct engine *e, struct lane *lane);
@@ -257,6 +397,8 @@ void lanes_wake_all(struct engine *e);
 void lanes_lost(struct engine *e, uint64_t now_ms);
 
 /* verdict.c */
+/* What an error says, and whether it speaks of this attempt alone. */
+enum lockd_rc verdict_rc(enum wire_error error);
 void call_answered(struct call *c, uint64_t now_ms, const struct wire_reply *reply);
 /* The reply makes no sense. */
 void call_garbled(struct call *c, uint64_t now_ms, const char *detail);
@@ -280,5 +422,64 @@ void lock_acquired(struct call *c, uint64_t now_ms, const struct wire_reply *rep
 void lock_not_acquired(struct call *c);
 void lock_released(struct call *c, enum lockd_rc rc);
 void lock_destroy(struct lockd_lock *lock);
+enum lockd_rc lock_acquire(struct lockd_session *session, uint64_t now_ms,
+                           const struct acquiring *how, int timeout_ms, lockd_done *done,
+                           void *context, struct lockd_lock **ret_lock);
+/* It is held from now on, and the caller is told. */
+void lock_hold(struct call *c, uint64_t now_ms, const struct wire_reply *reply);
+/* It was granted and is not held: tells the caller why; the call goes on as the
+ * release. */
+void lock_give_back(struct call *c, enum lockd_rc rc);
+
+/* election.c */
+void election_granted(struct call *c, uint64_t now_ms);
+/* It speaks for a lock that has been given back since. */
+bool election_too_late(const struct call *c);
+
+/* handle.c */
+void handle_opened(struct call *c, uint64_t now_ms, const struct wire_reply *reply);
+/* Its call ends otherwise. */
+void handle_call_ended(struct call *c, enum lockd_rc rc);
+void handle_deadline(struct call *c, uint64_t now_ms);
+void handles_end(struct lockd_session *s, uint64_t now_ms, enum lockd_rc rc);
+void handle_destroy(struct lockd_handle *handle);
+
+/* watch.c */
+void watches_init(struct watches *all);
+void watches_notified(struct engine *e, uint64_t now_ms, const struct wire_notification *n);
+void watches_close(struct engine *e);
+void watches_free(struct engine *e);
+void watches_check(const struct engine *e);
+/* NULL: out of memory. */
+struct lockd_watch *watch_new(struct engine *e, const char *name,
+                              const struct lockd_watch_options *options);
+/* To be set at a master, from now on. */
+void watch_begin(struct lockd_watch *w);
+/* Whose it was wants it no more, and forgets it. */
+void watch_give_up(struct lockd_watch *w);
+void watch_tick(struct lockd_watch *w, uint64_t now_ms);
+struct happening *watch_take(struct lockd_watch *w);
+void watch_new_id(struct lockd_watch *w);
+void watch_set_timer(struct lockd_watch *w);
+void watch_enter(struct lockd_watch *w, enum watch_state state);
+/* The cell knows nothing of it, or won't soon.  May free it. */
+void watch_left_cell(struct lockd_watch *w);
+/* Nobody wants it any more.  May free it. */
+void watch_unwant(struct lockd_watch *w);
+/* Whoever waits for it to be set is told. */
+void watch_tell(struct lockd_watch *w, enum lockd_rc rc, uint64_t revision);
+
+/* watch_pages.c */
+void watches_pump(struct engine *e, uint64_t now_ms);
+/* The cell knows of none any more. */
+void watches_lost(struct engine *e);
+void watches_page_lost(struct call *c);
+void watches_page_answered(struct call *c, uint64_t now_ms, const struct wire_reply *reply);
+
+/* observer.c */
+void observer_read(struct call *c, uint64_t now_ms, const struct wire_reply *reply);
+void observer_event(struct lockd_observer *o, uint64_t now_ms, const struct wire_event *event);
+struct lockd_leader *observer_take(struct lockd_observer *o);
+void observer_destroy(struct lockd_observer *o, uint64_t now_ms);
 
 #endif

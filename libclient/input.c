@@ -75,12 +75,28 @@ static bool parse_id(const char *at, const char *end, uint64_t *ret_id)
 
 /* -------------------------------------------------------------------- lines */
 
+static void on_notification(struct engine *e, uint64_t now_ms, struct wire_text line)
+{
+    struct wire_notification n;
+    char detail[WIRE_DETAIL_MAX];
+    if (!wire_parse_notification(&e->memory, line, &n, detail)) {
+        link_leave(e, now_ms, detail);
+    } else if (n.notice != WIRE_NO_NOTICE) {
+        watches_notified(e, now_ms, &n);
+    }
+    wire_memory_reset(&e->memory);
+}
+
 static void on_line(struct engine *e, uint64_t now_ms, const char *line, const char *end)
 {
+    const struct wire_text text = {.data = line, .size = (size_t)(end - line)};
     const char *at = find_id(line, end);
     uint64_t id = 0;
     if (at == NULL) {
-        return; /* A notification, or an empty line. */
+        if (skip_blanks(line, end) < end) {
+            on_notification(e, now_ms, text);
+        }
+        return;
     }
     if (!parse_id(at, end, &id)) {
         link_leave(e, now_ms, "it did not understand a request");
@@ -92,7 +108,6 @@ static void on_line(struct engine *e, uint64_t now_ms, const char *line, const c
     }
     struct wire_reply reply;
     char detail[WIRE_DETAIL_MAX];
-    const struct wire_text text = {.data = line, .size = (size_t)(end - line)};
     if (wire_parse_reply(&e->memory, c->request.method, text, &reply, detail)) {
         call_answered(c, now_ms, &reply);
     } else {

@@ -17,8 +17,14 @@
  * master is asked again on the same connection, which is cheaper for both than
  * going round: it hears of a new master as soon as anybody.
  *
- * A connection on which answers are awaited and nothing arrives is asked for a
- * sign of life, and left if none comes.
+ * A connection on which something is awaited and nothing arrives is asked for a
+ * sign of life, and left if none comes.  A master gives that sign at once, whatever
+ * waits for its disk or its peers, so a fraction of a second tells one that hangs
+ * from one that is busy; and where leaving costs no more than a connection, as it
+ * does for all that may be repeated, that is all it gets.  Should we find the same
+ * master again behind the search, it was only slow: each time it gets twice as
+ * long, up to the patience that a new connection has, so that a master that stalls
+ * under its load does not have its clients come back again and again.
  */
 #include "libclient/engine_internal.h"
 
@@ -32,6 +38,8 @@ enum {
     STEADY_MS = 1000, /* One that lasted so long is worth making again at once. */
     PATIENCE_DOUBLINGS = 3,
     CALM_DOUBLINGS = 2,
+    SILENT_MS = 300,         /* Silence that is asked about, and the patience for the answer. */
+    WATCHES_QUIET_MS = 6000, /* Where only watches are set: they hear of progress each 5 s. */
 };
 
 static const struct wire_request probe_request = {
@@ -68,7 +76,7 @@ size_t link_unsent(const struct link *l)
 
 static bool is_needed(const struct engine *e)
 {
-    return !e->closed && (e->waiting > 0 || e->live_sessions > 0);
+    return !e->closed && (e->waiting > 0 || e->live_sessions > 0 || e->watches.wanted > 0);
 }
 
 /* An endpoint gets more time after each round that found nobody, so that a cell
@@ -79,6 +87,15 @@ static uint64_t patience_ms(const struct engine *e)
     const uint32_t doublings =
         rounds < PATIENCE_DOUBLINGS ? rounds : (uint32_t)PATIENCE_DOUBLINGS;
     return (uint64_t)e->config.connect_ms << doublings;
+}
+
+/* How long a connection may be silent that owes an answer.  One-shot calls can't be
+ * repeated, so leaving costs their outcomes. */
+static uint64_t silent_ms(const struct engine *e)
+{
+    const uint64_t limit_ms = e->config.connect_ms;
+    const uint64_t ms = (uint64_t)SILENT_MS << e->link.slow;
+    return e->one_shots > 0 || ms > limit_ms ? limit_ms : ms;
 }
 
 static void enter(struct engine *e, enum link_state state, uint64_t timer_ms)
@@ -109,6 +126,7 @@ static void drop(struct engine *e, uint64_t now_ms)
     call_detach(e->link.probe);
     e->link.state = LINK_PAUSING;
     lanes_lost(e, now_ms);
+    watches_lost(e);
 }
 
 static void next_endpoint(struct engine *e, uint64_t now_ms, bool failed)
@@ -168,11 +186,19 @@ void link_on_connected(struct engine *e, uint64_t now_ms)
 
 static void ready(struct engine *e, uint64_t now_ms, uint64_t epoch)
 {
+    struct link *l = &e->link;
     locate_found(&e->locate, epoch);
-    e->link.rounds = 0;
-    e->link.ready_ms = e->link.heard_ms = now_ms;
+    if (epoch == l->silent) {
+        l->slow += l->slow < PATIENCE_DOUBLINGS ? 1 : 0;
+    } else if (epoch != l->epoch) {
+        l->slow = 0;
+    }
+    l->epoch = epoch;
+    l->silent = 0;
+    l->rounds = 0;
+    l->ready_ms = l->heard_ms = now_ms;
     e->trouble[0] = 0;
-    enter(e, LINK_READY, now_ms + e->config.connect_ms);
+    enter(e, LINK_READY, now_ms + silent_ms(e));
     lanes_wake_all(e);
 }
 
@@ -228,6 +254,7 @@ void link_refused(struct engine *e, uint64_t now_ms, struct wire_text master)
         return;
     }
     engine_set_trouble(e, "it is not the master any more");
+    watches_lost(e);
     e->link.asked = 0;
     if (locate_hint(&e->locate, now_ms, master)) {
         move(e, now_ms);
@@ -249,7 +276,7 @@ void link_watch(struct engine *e, uint64_t now_ms)
     if (l->probe->place != CALL_SENT) {
         l->calm = 0;
     }
-    const uint64_t look_ms = now_ms + e->config.connect_ms;
+    const uint64_t look_ms = now_ms + silent_ms(e);
     if (l->state == LINK_READY && (!timer_set(&l->timer) || l->timer.at_ms > look_ms)) {
         heap_set(&e->heap, &l->timer, look_ms);
     }
@@ -275,23 +302,27 @@ static uint64_t quiet_ms_of(const struct engine *e)
 {
     const uint32_t calm =
         e->link.calm < CALM_DOUBLINGS ? e->link.calm : (uint32_t)CALM_DOUBLINGS;
-    return (uint64_t)e->config.connect_ms << (e->expected > 0 ? 0 : calm);
+    return e->expected > 0    ? silent_ms(e)
+           : e->in_flight > 0 ? (uint64_t)e->config.connect_ms << calm
+                              : WATCHES_QUIET_MS;
 }
 
 static void watch(struct engine *e, uint64_t now_ms)
 {
     struct link *l = &e->link;
     const uint64_t quiet_ms = quiet_ms_of(e);
-    if (e->in_flight == 0) {
+    const uint64_t patient_ms = silent_ms(e);
+    if (e->in_flight == 0 && list_empty(&e->watches.set)) {
         watch_idle(e, now_ms);
     } else if (now_ms < l->heard_ms + quiet_ms) {
         heap_set(&e->heap, &l->timer, l->heard_ms + quiet_ms);
     } else if (l->probe->place != CALL_SENT) {
         call_print(l->probe, now_ms);
-        heap_set(&e->heap, &l->timer, now_ms + e->config.connect_ms);
-    } else if (now_ms < l->probe->sent_ms + e->config.connect_ms) {
-        heap_set(&e->heap, &l->timer, l->probe->sent_ms + e->config.connect_ms);
+        heap_set(&e->heap, &l->timer, now_ms + silent_ms(e));
+    } else if (now_ms < l->probe->sent_ms + patient_ms) {
+        heap_set(&e->heap, &l->timer, l->probe->sent_ms + patient_ms);
     } else {
+        l->silent = l->epoch;
         link_leave(e, now_ms, "it has fallen silent");
     }
 }

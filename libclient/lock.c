@@ -22,7 +22,6 @@
 #include <string.h>
 
 enum {
-    NAME_MAX_OCTETS = 4096,
     SEQUENCER_EXTRA = 160, /* The cell may print a longer form of the name. */
 };
 
@@ -33,7 +32,7 @@ static bool usable(const struct lockd_session *s)
     return session_alive(s) && s->closing == NULL;
 }
 
-static enum lockd_rc check_usable(const struct lockd_session *s)
+enum lockd_rc check_usable(const struct lockd_session *s)
 {
     if (usable(s)) {
         return LOCKD_OK;
@@ -89,27 +88,31 @@ static void not_held(struct lockd_lock *lock)
 
 /* ------------------------------------------------------------------ acquire */
 
-static struct wire_request acquire_request(const struct lockd_lock *lock, bool create,
-                                           int timeout_ms)
+static struct wire_request acquire_request(const struct lockd_lock *lock,
+                                           const struct acquiring *how, int timeout_ms)
 {
+    const struct lockd_lock_options *o = how->options;
     return (struct wire_request){
         .method = WIRE_LOCK_ACQUIRE,
         .name = {.data = lock->name, .size = strlen(lock->name)},
+        .content = how->value, /* Carried, not sent. */
         .if_generation = WIRE_ANY,
-        .if_instance = WIRE_ANY,
+        .if_instance = how->if_instance,
         .mode = lock->mode,
         .wait_ms = timeout_ms < 0 ? WIRE_FOR_EVER : (uint64_t)timeout_ms,
-        .create = create,
+        .create = o != NULL && o->create,
+        .delay_ms = o != NULL ? o->delay_ms : 0,
         .handle = lock->handle,
     };
 }
 
-static enum lockd_rc begin_acquire(struct lockd_lock *lock, uint64_t now_ms, bool create,
-                                   int timeout_ms, lockd_done *done, void *context)
+static enum lockd_rc begin_acquire(struct lockd_lock *lock, uint64_t now_ms,
+                                   const struct acquiring *how, int timeout_ms,
+                                   lockd_done *done, void *context)
 {
     struct engine *e = lock->session->engine;
     struct answer *answer = answer_new(done, context);
-    const struct wire_request request = acquire_request(lock, create, timeout_ms);
+    const struct wire_request request = acquire_request(lock, how, timeout_ms);
     struct call *c = answer == NULL ? NULL : call_new(e, lock->session, &request, answer);
     if (c == NULL) {
         answer_free(answer);
@@ -123,31 +126,34 @@ static enum lockd_rc begin_acquire(struct lockd_lock *lock, uint64_t now_ms, boo
     return LOCKD_OK;
 }
 
-enum lockd_rc engine_acquire(struct lockd_session *session, uint64_t now_ms, const char *name,
-                             const struct lockd_lock_options *options, int timeout_ms,
-                             lockd_done *done, void *context, struct lockd_lock **ret_lock)
+static enum lockd_rc check_acquire(const struct lockd_session *s, const struct acquiring *how)
 {
-    const enum lockd_mode mode =
-        options != NULL && options->mode != 0 ? options->mode : LOCKD_EXCLUSIVE;
-    if (name == NULL || (done == NULL && ret_lock == NULL) ||
-        (mode != LOCKD_EXCLUSIVE && mode != LOCKD_SHARED)) {
+    const struct lockd_lock_options *o = how->options;
+    if (how->name == NULL || (o != NULL && o->delay_ms > WIRE_DELAY_MS_MAX) ||
+        (o != NULL && o->mode != 0 && o->mode != LOCKD_EXCLUSIVE && o->mode != LOCKD_SHARED)) {
         return LOCKD_E_INVALID;
     }
-    if (strlen(name) > NAME_MAX_OCTETS ||
-        !wire_is_text((struct wire_text){.data = name, .size = strlen(name)})) {
-        return LOCKD_E_BAD_NAME;
-    }
-    enum lockd_rc rc = check_usable(session);
+    const enum lockd_rc rc = check_name(how->name);
+    return rc == LOCKD_OK ? check_usable(s) : rc;
+}
+
+enum lockd_rc lock_acquire(struct lockd_session *session, uint64_t now_ms,
+                           const struct acquiring *how, int timeout_ms, lockd_done *done,
+                           void *context, struct lockd_lock **ret_lock)
+{
+    const bool is_shared = how->options != NULL && how->options->mode == LOCKD_SHARED;
+    enum lockd_rc rc =
+        done == NULL && ret_lock == NULL ? LOCKD_E_INVALID : check_acquire(session, how);
     if (rc != LOCKD_OK) {
         return rc;
     }
     struct lockd_lock *lock =
-        lock_new(session, name, mode == LOCKD_SHARED ? WIRE_SHARED : WIRE_EXCLUSIVE);
+        lock_new(session, how->name, is_shared ? WIRE_SHARED : WIRE_EXCLUSIVE);
     if (lock == NULL) {
         return LOCKD_E_NO_MEMORY;
     }
-    rc = begin_acquire(lock, now_ms, options != NULL && options->create, timeout_ms, done,
-                       context);
+    lock->campaigns = how->campaigns;
+    rc = begin_acquire(lock, now_ms, how, timeout_ms, done, context);
     if (rc != LOCKD_OK) {
         lock_destroy(lock);
         return rc;
@@ -158,6 +164,14 @@ enum lockd_rc engine_acquire(struct lockd_session *session, uint64_t now_ms, con
     }
     engine_settle(session->engine, now_ms);
     return LOCKD_OK;
+}
+
+enum lockd_rc engine_acquire(struct lockd_session *session, uint64_t now_ms, const char *name,
+                             const struct lockd_lock_options *options, int timeout_ms,
+                             lockd_done *done, void *context, struct lockd_lock **ret_lock)
+{
+    const struct acquiring how = {.name = name, .if_instance = WIRE_ANY, .options = options};
+    return lock_acquire(session, now_ms, &how, timeout_ms, done, context, ret_lock);
 }
 
 static bool take_sequencer(struct lockd_lock *lock, const struct wire_reply *reply)
@@ -205,6 +219,16 @@ void lock_acquired(struct call *c, uint64_t now_ms, const struct wire_reply *rep
         call_garbled(c, now_ms, "the reply to lock.acquire lacks a proper token or sequencer");
         return;
     }
+    if (lock->campaigns) {
+        election_granted(c, now_ms);
+    } else {
+        lock_hold(c, now_ms, reply);
+    }
+}
+
+void lock_hold(struct call *c, uint64_t now_ms, const struct wire_reply *reply)
+{
+    struct lockd_lock *lock = c->lock;
     lock->state = LOCK_HELD;
     lock->call = NULL;
     lock->taken = true;
@@ -226,6 +250,14 @@ void lock_not_acquired(struct call *c)
             lock_destroy(lock);
         }
     }
+}
+
+void lock_give_back(struct call *c, enum lockd_rc rc)
+{
+    const uint64_t token = c->lock->token;
+    lock_not_acquired(c);
+    call_tell(c, rc);
+    become_release(c, token);
 }
 
 /* ------------------------------------------------------------------- cancel */
@@ -253,12 +285,6 @@ static void begin_cancel(struct call *c, uint64_t now_ms)
     }
 }
 
-/* May the cell have heard of it? */
-static bool is_tried(const struct call *c)
-{
-    return c->unsure || c->place == CALL_SENT;
-}
-
 enum lockd_rc engine_acquire_cancel(struct lockd_lock *lock, uint64_t now_ms)
 {
     struct call *c = lock->call;
@@ -267,7 +293,9 @@ enum lockd_rc engine_acquire_cancel(struct lockd_lock *lock, uint64_t now_ms)
     }
     struct engine *e = c->engine;
     c->cancelled_by_us = true;
-    if (!is_tried(c)) {
+    if (c->request.method == WIRE_NODE_PUT) {
+        lock_give_back(c, LOCKD_E_CANCELLED);
+    } else if (!call_tried(c)) {
         call_end(c, now_ms, LOCKD_E_CANCELLED);
     } else if (!c->cancelling) {
         begin_cancel(c, now_ms);
@@ -294,7 +322,7 @@ static void go_on_alone(struct call *c, enum lockd_rc rc)
 
 static void acquire_deadline(struct call *c, uint64_t now_ms)
 {
-    if (!is_tried(c)) {
+    if (!call_tried(c)) {
         call_end(c, now_ms, LOCKD_E_UNAVAILABLE);
     } else if (!c->cancelling) {
         begin_cancel(c, now_ms);
@@ -310,7 +338,9 @@ void lock_deadline(struct call *c, uint64_t now_ms)
         return;
     }
     const enum lockd_rc rc = call_given_up(c, LOCKD_E_UNAVAILABLE);
-    if (rc == LOCKD_E_UNKNOWN || c->lock == NULL) {
+    if (c->request.method == WIRE_NODE_PUT) {
+        lock_give_back(c, rc);
+    } else if (rc == LOCKD_E_UNKNOWN || c->lock == NULL) {
         go_on_alone(c, rc);
     } else {
         call_end(c, now_ms, rc);
@@ -377,9 +407,15 @@ void lock_released(struct call *c, enum lockd_rc rc)
 /* The caller lets go of the lock while its acquire is under way. */
 static void abandon_acquire(struct call *c, uint64_t now_ms)
 {
+    const uint64_t token = c->lock->token;
     c->lock->call = NULL;
     c->lock = NULL;
-    if (!is_tried(c)) {
+    if (c->request.method == WIRE_NODE_PUT) {
+        call_tell(c, call_given_up(c, LOCKD_E_CLOSED));
+        become_release(c, token);
+        return;
+    }
+    if (!call_tried(c)) {
         call_end(c, now_ms, LOCKD_E_CLOSED);
         return;
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * lockd.h -- the C library of lockd: sessions, locks and small files.
+ * lockd.h -- the C library of lockd: sessions, locks, elections, events and small files.
  *
  * A *client* finds the master of a cell and talks to it over one connection.
  * A *session* lives on a client, but outlives connections and masters: the
@@ -33,10 +33,12 @@
  *
  * The library has no global state, installs no signal handler and raises no
  * SIGPIPE.  Callbacks run without any lock of the library, one at a time.  One
- * may call any asynchronous function and may free the client, the session or the
- * lock that it is about; a synchronous form answers LOCKD_E_INVALID there.  Who
- * frees a client or a session on another thread waits until a callback that is
- * running has returned.
+ * may call any asynchronous function and may free the client, the session, the
+ * lock, the watch or the observer that it is about; a synchronous form answers
+ * LOCKD_E_INVALID there.  KeepAlives go between callbacks, so a single one must not
+ * take as long as a lease.  Who frees a client, a session, a watch or an observer on
+ * another thread waits until a callback that is running has returned.  What another
+ * thread waits for, in lockd_watch_next() say, is not to be freed; the client may.
  */
 #ifndef LOCKD_H
 #define LOCKD_H
@@ -58,36 +60,41 @@ extern "C" {
 struct lockd_client;
 struct lockd_session;
 struct lockd_lock;
+struct lockd_handle;
+struct lockd_watch;
+struct lockd_observer;
 
 /* For a timeout: no deadline. */
 #define LOCKD_FOR_EVER (-1)
 
 /* ------------------------------------------------------------------ errors */
 
-#define LOCKD_RC_MAP(X)                                                                          \
-    X(LOCKD_OK, 0, "ok")                                                                         \
-    X(LOCKD_E_UNKNOWN, 1, "it may or may not have been executed")                                \
-    X(LOCKD_E_UNAVAILABLE, 2, "no master could be reached in time; not executed")                \
-    X(LOCKD_E_TIMEOUT, 3, "not acquired in time")                                                \
-    X(LOCKD_E_EXPIRED, 4, "the session has ended")                                               \
-    X(LOCKD_E_CONFLICT, 5, "the generation is another one")                                      \
-    X(LOCKD_E_LOCKED, 6, "the lock is held or awaited by others")                                \
-    X(LOCKD_E_NOT_HELD, 7, "the lock is not held any more")                                      \
-    X(LOCKD_E_CANCELLED, 8, "cancelled before it was granted")                                   \
-    X(LOCKD_E_NO_NODE, 9, "there is no such node")                                               \
-    X(LOCKD_E_EXISTS, 10, "the node exists")                                                     \
-    X(LOCKD_E_NOT_EMPTY, 11, "the directory is not empty")                                       \
-    X(LOCKD_E_WRONG_KIND, 12, "a directory where a file is needed, or the other way round")      \
-    X(LOCKD_E_STALE, 13, "the node was deleted and made again")                                  \
-    X(LOCKD_E_BAD_NAME, 14, "the name is not valid in this cell")                                \
-    X(LOCKD_E_DENIED, 15, "not allowed")                                                         \
-    X(LOCKD_E_TOO_LARGE, 16, "a limit on the size is exceeded")                                  \
-    X(LOCKD_E_OVERLOADED, 17, "the cell has too much to do, or a limit is reached; not executed") \
-    X(LOCKD_E_CLOSED, 18, "the client or session was closed meanwhile")                          \
-    X(LOCKD_E_INVALID, 19, "the call is wrong; nothing was done")                                \
-    X(LOCKD_E_NO_MEMORY, 20, "out of memory")                                                    \
-    X(LOCKD_E_SYSTEM, 21, "the operating system refused; see errno")                             \
-    X(LOCKD_E_PROTOCOL, 22, "the server answered what the library does not understand")          \
+#define LOCKD_RC_MAP(X)                                                                        \
+    X(LOCKD_OK, 0, "ok")                                                                       \
+    X(LOCKD_E_UNKNOWN, 1, "it may or may not have been executed")                              \
+    X(LOCKD_E_UNAVAILABLE, 2, "no master could be reached in time; not executed")              \
+    X(LOCKD_E_TIMEOUT, 3, "not acquired in time")                                              \
+    X(LOCKD_E_EXPIRED, 4, "the session has ended")                                             \
+    X(LOCKD_E_CONFLICT, 5, "the generation is another one")                                    \
+    X(LOCKD_E_LOCKED, 6, "the lock is held or awaited by others")                              \
+    X(LOCKD_E_NOT_HELD, 7, "the lock is not held any more")                                    \
+    X(LOCKD_E_CANCELLED, 8, "cancelled before it was granted")                                 \
+    X(LOCKD_E_NO_NODE, 9, "there is no such node")                                             \
+    X(LOCKD_E_EXISTS, 10, "the node exists")                                                   \
+    X(LOCKD_E_NOT_EMPTY, 11, "the directory is not empty")                                     \
+    X(LOCKD_E_WRONG_KIND, 12, "a directory where a file is needed, or the other way round")    \
+    X(LOCKD_E_STALE, 13,                                                                       \
+      "the node was deleted and made again, or the token is not the newest")                   \
+    X(LOCKD_E_BAD_NAME, 14, "the name is not valid in this cell")                              \
+    X(LOCKD_E_DENIED, 15, "not allowed")                                                       \
+    X(LOCKD_E_TOO_LARGE, 16, "a limit on the size is exceeded")                                \
+    X(LOCKD_E_OVERLOADED, 17,                                                                  \
+      "the cell has too much to do, or a limit is reached; not executed")                      \
+    X(LOCKD_E_CLOSED, 18, "the client or session was closed meanwhile")                        \
+    X(LOCKD_E_INVALID, 19, "the call is wrong; nothing was done")                              \
+    X(LOCKD_E_NO_MEMORY, 20, "out of memory")                                                  \
+    X(LOCKD_E_SYSTEM, 21, "the operating system refused; see errno")                           \
+    X(LOCKD_E_PROTOCOL, 22, "the server answered what the library does not understand")        \
     X(LOCKD_E_LOCK_DELAY, 23, "the lock is closed after its holder failed")
 
 enum lockd_rc {
@@ -107,11 +114,11 @@ LOCKD_API const char *lockd_version(void);
 /* Set `size` to sizeof; zero means the default of each member. */
 struct lockd_client_options {
     size_t size;
-    const char *endpoints;   /* "host:port,host:port,..."; default 127.0.0.1:7400.  Copied. */
-    const char *label;       /* Who you are, for people: shown by `lockctl locks`.  Default
-                              * program@host:pid. */
-    uint32_t drift_ppm;      /* Assumed largest difference of clock rates; default 10000. */
-    uint32_t connect_ms;     /* How long one endpoint may take to answer; default 1000. */
+    const char *endpoints; /* "host:port,host:port,..."; default 127.0.0.1:7400.  Copied. */
+    const char *label;     /* Who you are, for people: shown by `lockctl locks`.  Default
+                            * program@host:pid. */
+    uint32_t drift_ppm;    /* Assumed largest difference of clock rates; default 10000. */
+    uint32_t connect_ms;   /* How long one endpoint may take to answer; default 1000. */
 };
 
 LOCKD_API enum lockd_rc lockd_client_new(const struct lockd_client_options *options,
@@ -151,6 +158,8 @@ struct lockd_stat {
     enum lockd_kind kind;
     uint64_t instance, generation, lock_generation, acl_generation;
     uint64_t checksum, revision, modified_ms, size, children;
+    uint64_t lock_token; /* Of those who hold it; 0: nobody. */
+    bool ephemeral;      /* Goes when nobody has it open. */
 };
 
 struct lockd_entry {
@@ -158,19 +167,22 @@ struct lockd_entry {
     struct lockd_stat stat;
 };
 
-/* Somebody who holds or awaits a lock. */
+/* Somebody who holds or awaits a lock, or who held it and failed. */
 struct lockd_claim {
     bool held;
+    bool delayed; /* Failed: the lock is closed for `left_ms` more. */
     enum lockd_mode mode;
     const char *session;
     const char *label;
-    uint64_t token;    /* Held. */
-    uint64_t since_ms; /* Unix time. */
+    uint64_t token;    /* Held, delayed. */
+    uint64_t since_ms; /* Unix time: granted, asked for, or failed. */
+    uint64_t delay_ms; /* Held, delayed: its lock-delay. */
+    uint64_t left_ms;  /* Delayed. */
 };
 
 struct lockd_claims {
     const char *name;
-    const struct lockd_claim *claims; /* Holders, then waiters in the order of service. */
+    const struct lockd_claim *claims; /* Holders, delayed, then waiters in order of service. */
     size_t count;
     bool more;
 };
@@ -179,20 +191,23 @@ struct lockd_claims {
  * synchronous form: to be given back with lockd_answer_free(). */
 struct lockd_answer {
     enum lockd_rc rc;
-    const char *detail;     /* What the cell said besides; may be "". */
+    const char *detail; /* What the cell said besides; may be "". */
     uint64_t epoch, revision, slot, position;
-    bool has_stat;          /* get, stat, put, create; also with LOCKD_E_CONFLICT. */
+    bool has_stat; /* get, stat, put, create, open; also with LOCKD_E_CONFLICT. */
     struct lockd_stat stat;
-    bool created;           /* put. */
-    const void *content;    /* get; a NUL follows. */
+    bool created;        /* put, open. */
+    const void *content; /* get; a NUL follows. */
     size_t content_size;
     const struct lockd_entry *entries; /* list. */
     size_t entries_count;
-    bool more;              /* list, locks: go on behind the last one. */
+    bool more;                        /* list, locks: go on behind the last one. */
     const struct lockd_claims *locks; /* locks. */
     size_t locks_count;
-    uint64_t next;          /* locks: where to go on. */
-    struct lockd_lock *lock; /* acquire, LOCKD_OK: yours, until lockd_lock_free(). */
+    uint64_t next;           /* locks: where to go on. */
+    struct lockd_lock *lock; /* acquire, campaign, LOCKD_OK: yours, until lockd_lock_free(). */
+    bool valid;              /* check: it is held so. */
+    uint64_t left_ms;        /* LOCKD_E_LOCK_DELAY: how long the lock stays closed, ... */
+    const struct lockd_claim *holder; /* ... and who failed; NULL: not known. */
 };
 
 /* Takes NULL.  Frees what the answer points at, but not `lock`. */
@@ -226,8 +241,8 @@ typedef void lockd_state_changed(void *context, struct lockd_session *session,
 
 struct lockd_session_options {
     size_t size;
-    uint32_t lease_ms; /* 1,000 to 60,000; default 12,000. */
-    uint32_t grace_ms; /* How long jeopardy may last; default 45,000. */
+    uint32_t lease_ms;            /* 1,000 to 60,000; default 12,000. */
+    uint32_t grace_ms;            /* How long jeopardy may last; default 45,000. */
     lockd_state_changed *changed; /* NULL: ask lockd_session_state(). */
     void *context;
 };
@@ -240,7 +255,8 @@ LOCKD_API enum lockd_rc lockd_session_open(struct lockd_client *client,
  * returns on another thread than the client's. */
 LOCKD_API enum lockd_rc lockd_session_open_async(struct lockd_client *client,
                                                  const struct lockd_session_options *options,
-                                                 int timeout_ms, lockd_done *done, void *context,
+                                                 int timeout_ms, lockd_done *done,
+                                                 void *context,
                                                  struct lockd_session **ret_session);
 
 /* Gives back all its locks and ends it at the cell.  LOCKD_OK: it has ended and
@@ -267,6 +283,8 @@ struct lockd_lock_options {
     size_t size;
     enum lockd_mode mode; /* Default exclusive. */
     bool create;          /* Make the file when it is missing. */
+    uint32_t delay_ms;    /* The lock-delay: if this session ends without having released or
+                           * closed, nobody is granted the lock for so long.  At most 60,000. */
 };
 
 /* `timeout_ms` is the wait for the lock: 0 is a try (LOCKD_E_LOCKED), else
@@ -314,6 +332,75 @@ LOCKD_API uint64_t lockd_lock_valid_for_ms(const struct lockd_lock *lock);
 LOCKD_API struct lockd_lock *lockd_lock_next(const struct lockd_session *session,
                                              const struct lockd_lock *lock);
 
+/* Is what a sequencer says true now: is the lock held in its mode under its token?
+ * Needs no session.  Linearizable.  The answer is `valid` in `ret_valid`. */
+LOCKD_API enum lockd_rc lockd_check(struct lockd_client *client, const char *sequencer,
+                                    int timeout_ms, bool *ret_valid);
+LOCKD_API enum lockd_rc lockd_check_async(struct lockd_client *client, const char *sequencer,
+                                          int timeout_ms, lockd_done *done, void *context);
+
+/* --------------------------------------------------------------- elections */
+
+/* An election is a file: who holds its lock leads, and has written its content
+ * since.  So a leader is known exactly when the lock is held and the content was
+ * written under that holding, and any tool that can read files and watch can
+ * follow it.  The token of the lock is the leader's term.
+ *
+ * Waits until the lock is granted, then writes `value`.  LOCKD_OK: the session
+ * leads, for as long as lockd_lock_held() and lockd_lock_valid_for_ms() of the
+ * lock say so.  After any other outcome it does not, and the lock is given back
+ * (in the background, where that can't be confirmed).  With `ret_lock` the lock
+ * exists at once, as with lockd_acquire_async(); lockd_acquire_cancel() ends a
+ * campaign. */
+LOCKD_API enum lockd_rc lockd_campaign(struct lockd_session *session, const char *name,
+                                       const void *value, size_t size,
+                                       const struct lockd_lock_options *options, int timeout_ms,
+                                       struct lockd_lock **ret_lock);
+LOCKD_API enum lockd_rc lockd_campaign_async(struct lockd_session *session, const char *name,
+                                             const void *value, size_t size,
+                                             const struct lockd_lock_options *options,
+                                             int timeout_ms, lockd_done *done, void *context,
+                                             struct lockd_lock **ret_lock);
+/* The leader changes what it says of itself: LOCKD_E_NOT_HELD when it isn't any
+ * more. */
+LOCKD_API enum lockd_rc lockd_proclaim(struct lockd_lock *lock, const void *value, size_t size,
+                                       int timeout_ms);
+LOCKD_API enum lockd_rc lockd_proclaim_async(struct lockd_lock *lock, const void *value,
+                                             size_t size, int timeout_ms, lockd_done *done,
+                                             void *context);
+/* As lockd_release(). */
+LOCKD_API enum lockd_rc lockd_resign(struct lockd_lock *lock, int timeout_ms);
+LOCKD_API enum lockd_rc lockd_resign_async(struct lockd_lock *lock, int timeout_ms,
+                                           lockd_done *done, void *context);
+
+/* Who leads, as of a revision. */
+struct lockd_leader {
+    uint64_t revision;
+    uint64_t token;    /* The leader's term; 0: nobody leads. */
+    const void *value; /* A NUL follows. */
+    size_t size;
+};
+
+/* Told first how it stands, and then of every change, "nobody" included, in order.
+ * Changes that follow each other faster than they are told may be passed over,
+ * the newest never.  `leader` is borrowed until the callback returns. */
+typedef void lockd_observed(void *context, struct lockd_observer *observer,
+                            const struct lockd_leader *leader);
+
+/* Exists at once and is yours until lockd_observer_free().  It goes on over every
+ * fail-over; while no master can be reached nothing is told.  With `observed` NULL
+ * use lockd_observer_next(). */
+LOCKD_API enum lockd_rc lockd_observe(struct lockd_client *client, const char *name,
+                                      lockd_observed *observed, void *context,
+                                      struct lockd_observer **ret_observer);
+/* Waits for what has not been told yet: LOCKD_OK, or LOCKD_E_TIMEOUT.  With a timeout
+ * of 0 it may be called anywhere, by hand too.  The leader is to be given back with
+ * lockd_leader_free(). */
+LOCKD_API enum lockd_rc lockd_observer_next(struct lockd_observer *observer, int timeout_ms,
+                                            struct lockd_leader **ret_leader);
+LOCKD_API void lockd_leader_free(struct lockd_leader *leader);
+LOCKD_API void lockd_observer_free(struct lockd_observer *observer); /* Takes NULL. */
+
 /* ------------------------------------------------------------------- files */
 
 #define LOCKD_ANY UINT64_MAX /* No condition. */
@@ -342,17 +429,18 @@ LOCKD_API enum lockd_rc lockd_put(struct lockd_client *client, struct lockd_sess
                                   const char *name, const void *content, size_t size,
                                   uint64_t if_generation, int timeout_ms,
                                   struct lockd_answer **ret_answer);
-LOCKD_API enum lockd_rc lockd_put_async(struct lockd_client *client, struct lockd_session *session,
-                                        const char *name, const void *content, size_t size,
-                                        uint64_t if_generation, int timeout_ms, lockd_done *done,
-                                        void *context);
+LOCKD_API enum lockd_rc lockd_put_async(struct lockd_client *client,
+                                        struct lockd_session *session, const char *name,
+                                        const void *content, size_t size,
+                                        uint64_t if_generation, int timeout_ms,
+                                        lockd_done *done, void *context);
 LOCKD_API enum lockd_rc lockd_create(struct lockd_client *client, struct lockd_session *session,
                                      const char *name, enum lockd_kind kind, int timeout_ms,
                                      struct lockd_answer **ret_answer);
 LOCKD_API enum lockd_rc lockd_create_async(struct lockd_client *client,
                                            struct lockd_session *session, const char *name,
-                                           enum lockd_kind kind, int timeout_ms, lockd_done *done,
-                                           void *context);
+                                           enum lockd_kind kind, int timeout_ms,
+                                           lockd_done *done, void *context);
 LOCKD_API enum lockd_rc lockd_delete(struct lockd_client *client, struct lockd_session *session,
                                      const char *name, uint64_t if_generation, int timeout_ms,
                                      struct lockd_answer **ret_answer);
@@ -362,11 +450,183 @@ LOCKD_API enum lockd_rc lockd_delete_async(struct lockd_client *client,
                                            lockd_done *done, void *context);
 /* Who holds and awaits: of one name, or, with NULL, of all locks, in pages.
  * `next` is 0, or that of the page before. */
-LOCKD_API enum lockd_rc lockd_locks(struct lockd_client *client, const char *name, uint64_t next,
-                                    int timeout_ms, struct lockd_answer **ret_answer);
+LOCKD_API enum lockd_rc lockd_locks(struct lockd_client *client, const char *name,
+                                    uint64_t next, int timeout_ms,
+                                    struct lockd_answer **ret_answer);
 LOCKD_API enum lockd_rc lockd_locks_async(struct lockd_client *client, const char *name,
                                           uint64_t next, int timeout_ms, lockd_done *done,
                                           void *context);
+
+/* ----------------------------------------------------------------- handles */
+
+/* A handle pins one instance of a node: a node that was deleted and made again is
+ * another, and answers LOCKD_E_STALE.  It belongs to a session and ends with it.
+ * An ephemeral node lives as long as somebody has it open, holds or awaits it, or
+ * it has children. */
+struct lockd_open_options {
+    size_t size;
+    enum lockd_kind create; /* What to make when it is missing; 0: it must exist. */
+    bool ephemeral;         /* What is made is ephemeral. */
+    bool exclusive;         /* LOCKD_E_EXISTS when it is there already. */
+    const void *content;    /* Of a file that is made. */
+    size_t content_size;
+};
+
+/* Opening an existing permanent node is a read; anything else a command of the
+ * session.  The handle exists at once with the asynchronous form and is yours
+ * until lockd_handle_free(), whatever becomes of the call. */
+LOCKD_API enum lockd_rc lockd_open(struct lockd_session *session, const char *name,
+                                   const struct lockd_open_options *options, int timeout_ms,
+                                   struct lockd_handle **ret_handle);
+LOCKD_API enum lockd_rc lockd_open_async(struct lockd_session *session, const char *name,
+                                         const struct lockd_open_options *options,
+                                         int timeout_ms, lockd_done *done, void *context,
+                                         struct lockd_handle **ret_handle);
+/* An ephemeral node is open no more for this handle.  It is still to be freed. */
+LOCKD_API enum lockd_rc lockd_close(struct lockd_handle *handle, int timeout_ms);
+LOCKD_API enum lockd_rc lockd_close_async(struct lockd_handle *handle, int timeout_ms,
+                                          lockd_done *done, void *context);
+/* Frees it, in any state; takes NULL.  Closes in the background what is open. */
+LOCKD_API void lockd_handle_free(struct lockd_handle *handle);
+
+LOCKD_API const char *lockd_handle_name(const struct lockd_handle *handle);
+/* 0: not open (yet, or any more). */
+LOCKD_API uint64_t lockd_handle_instance(const struct lockd_handle *handle);
+/* The open handles of a session: the one behind `handle`, the first for NULL. */
+LOCKD_API struct lockd_handle *lockd_handle_next(const struct lockd_session *session,
+                                                 const struct lockd_handle *handle);
+
+/* As their namesakes without handle, of the instance that was opened and of the
+ * handle's session. */
+LOCKD_API enum lockd_rc lockd_handle_get(struct lockd_handle *handle, int timeout_ms,
+                                         struct lockd_answer **ret_answer);
+LOCKD_API enum lockd_rc lockd_handle_get_async(struct lockd_handle *handle, int timeout_ms,
+                                               lockd_done *done, void *context);
+LOCKD_API enum lockd_rc lockd_handle_stat(struct lockd_handle *handle, int timeout_ms,
+                                          struct lockd_answer **ret_answer);
+LOCKD_API enum lockd_rc lockd_handle_stat_async(struct lockd_handle *handle, int timeout_ms,
+                                                lockd_done *done, void *context);
+LOCKD_API enum lockd_rc lockd_handle_put(struct lockd_handle *handle, const void *content,
+                                         size_t size, uint64_t if_generation, int timeout_ms,
+                                         struct lockd_answer **ret_answer);
+LOCKD_API enum lockd_rc lockd_handle_put_async(struct lockd_handle *handle, const void *content,
+                                               size_t size, uint64_t if_generation,
+                                               int timeout_ms, lockd_done *done, void *context);
+LOCKD_API enum lockd_rc lockd_handle_delete(struct lockd_handle *handle, int timeout_ms,
+                                            struct lockd_answer **ret_answer);
+LOCKD_API enum lockd_rc lockd_handle_delete_async(struct lockd_handle *handle, int timeout_ms,
+                                                  lockd_done *done, void *context);
+LOCKD_API enum lockd_rc lockd_handle_acquire(struct lockd_handle *handle,
+                                             const struct lockd_lock_options *options,
+                                             int timeout_ms, struct lockd_lock **ret_lock);
+LOCKD_API enum lockd_rc lockd_handle_acquire_async(struct lockd_handle *handle,
+                                                   const struct lockd_lock_options *options,
+                                                   int timeout_ms, lockd_done *done,
+                                                   void *context, struct lockd_lock **ret_lock);
+
+/* ------------------------------------------------------------------ events */
+
+enum lockd_scope {
+    LOCKD_SCOPE_NODE = 1,     /* The node of this name, whichever bears it. */
+    LOCKD_SCOPE_CHILDREN = 2, /* Those right below it. */
+    LOCKD_SCOPE_SUBTREE = 3,  /* It and all below. */
+};
+
+/* Which changes of the nodes in scope; bits of lockd_watch_options.watched. */
+enum lockd_watch_kinds {
+    LOCKD_WATCH_CONTENT = 1, /* Files made and written. */
+    LOCKD_WATCH_CHILD = 2,   /* Nodes made and deleted in the directories in scope. */
+    LOCKD_WATCH_ACL = 4,
+    LOCKD_WATCH_LOCK = 8, /* Granted, and given back or lost. */
+    LOCKD_WATCH_DELETE = 16,
+    LOCKD_WATCH_CONFLICT = 32, /* Somebody began to wait for its lock. */
+    LOCKD_WATCH_ALL = 63,
+};
+
+enum lockd_change {
+    LOCKD_CREATED = 1,
+    LOCKD_WRITTEN,
+    LOCKD_DELETED,
+    LOCKD_ACL_CHANGED,
+    LOCKD_GRANTED,
+    LOCKD_RELEASED,
+    LOCKD_CONTENDED,
+    LOCKD_GAP, /* Changes up to `revision` may not have been told: read anew.  Those above it
+                * follow. */
+};
+
+/* A change, or, where the program or the network was too slow, the newest of
+ * `count` changes of one node, of revisions first_revision to revision.  What one
+ * command changed has one revision and comes as several events. */
+struct lockd_event {
+    enum lockd_change change;
+    uint64_t revision, first_revision, count;
+    const char *name;     /* The whole name; "" of a gap, which has none of the following. */
+    enum lockd_kind kind; /* Of the node. */
+    bool ephemeral;
+    uint64_t instance;
+    uint64_t modified_ms; /* Unix time. */
+    uint64_t generation;  /* CREATED, WRITTEN of a file: of the content, ... */
+    uint64_t size;        /* ... and its octets. */
+    const char *session;  /* GRANTED, RELEASED, CONTENDED; else "". */
+    enum lockd_mode mode; /* The same. */
+    uint64_t token;       /* GRANTED, RELEASED. */
+    bool failed;          /* RELEASED: its session ended without a word, ... */
+    uint64_t delay_ms;    /* ... and the lock stays closed for so long. */
+    const void *content;  /* If asked for and kept by the cell (up to 4 KiB), else NULL.  A */
+    size_t content_size;  /* NUL follows. */
+    const void *old_content;
+    size_t old_size;
+};
+
+/* Each change once, in the order of revisions, none missing, over any number of
+ * connections and masters; or LOCKD_GAP says so.  `event` is borrowed until the
+ * callback returns. */
+typedef void lockd_watched(void *context, struct lockd_watch *watch,
+                           const struct lockd_event *event);
+
+struct lockd_watch_options {
+    size_t size;
+    enum lockd_scope scope; /* Default: the node. */
+    unsigned watched;       /* Default: all. */
+    bool from_given;        /* Changes above `from`, ... */
+    uint64_t from;          /* ... else those after the call has ended. */
+    uint64_t instance;      /* Only of this instance; 0: of any. */
+    bool content, old_content;
+    lockd_watched *told; /* NULL: use lockd_watch_next(). */
+    void *context;
+};
+
+/* Watches need no session.  LOCKD_OK: it is set, and answer->revision says from
+ * where on.  The watch exists at once with the asynchronous form and is yours until
+ * lockd_watch_free(), whatever becomes of the call. */
+LOCKD_API enum lockd_rc lockd_watch(struct lockd_client *client, const char *name,
+                                    const struct lockd_watch_options *options, int timeout_ms,
+                                    struct lockd_watch **ret_watch);
+LOCKD_API enum lockd_rc lockd_watch_async(struct lockd_client *client, const char *name,
+                                          const struct lockd_watch_options *options,
+                                          int timeout_ms, lockd_done *done, void *context,
+                                          struct lockd_watch **ret_watch);
+/* Waits for the next event of a watch without `told`: LOCKD_OK, or LOCKD_E_TIMEOUT.
+ * With a timeout of 0 it may be called anywhere, by hand too.  To be given back with
+ * lockd_event_free(). */
+LOCKD_API enum lockd_rc lockd_watch_next(struct lockd_watch *watch, int timeout_ms,
+                                         struct lockd_event **ret_event);
+LOCKD_API void lockd_event_free(struct lockd_event *event);
+/* Nothing more is told.  Takes NULL. */
+LOCKD_API void lockd_watch_free(struct lockd_watch *watch);
+
+LOCKD_API const char *lockd_watch_name(const struct lockd_watch *watch);
+/* All changes below this revision have been told, and of it those that came: when
+ * one command made several, and the connection broke among them, the rest comes
+ * later.  So a program that starts again from what it noted, and must miss nothing,
+ * gives `from` as one less and passes over what it has had. */
+LOCKD_API uint64_t lockd_watch_revision(const struct lockd_watch *watch);
+/* Is it set at a master right now?  If not, what happens meanwhile is told later. */
+LOCKD_API bool lockd_watch_current(const struct lockd_watch *watch);
+/* The watches of a client: the one behind `watch`, the first for NULL. */
+LOCKD_API struct lockd_watch *lockd_watch_after(const struct lockd_client *client,
+                                                const struct lockd_watch *watch);
 
 #ifdef __cplusplus
 }

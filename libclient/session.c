@@ -209,7 +209,7 @@ static void init(struct lockd_session *s, struct engine *e,
     s->engine = e;
     s->state = LOCKD_OPENING;
     s->timer.kind = TIMER_SESSION;
-    s->event.session = s;
+    s->event.kind = EVENT_STATE;
     s->grace_ms = GRACE_MS_DEFAULT;
     if (options != NULL) {
         s->grace_ms = options->grace_ms > 0 ? options->grace_ms : GRACE_MS_DEFAULT;
@@ -220,6 +220,8 @@ static void init(struct lockd_session *s, struct engine *e,
     list_init(&s->at);
     list_init(&s->locks);
     list_init(&s->held);
+    list_init(&s->handles);
+    list_init(&s->opened);
     list_init(&s->event.at);
 }
 
@@ -301,13 +303,14 @@ static void end_calls(struct list *calls, uint64_t now_ms, enum lockd_rc if_not_
 /* Those of its calls that certainly were not executed, and need not be. */
 static void end_untried(struct list *calls, uint64_t now_ms)
 {
-    struct list *next;
-    for (struct list *at = calls->next; at != calls; at = next) {
+    struct list *at = calls->next;
+    while (at != calls) {
         struct call *c = LIST_OF(at, struct call, at);
-        next = at->next;
-        if (!c->unsure && c != c->session->closing) {
+        const bool ends = !c->unsure && c != c->session->closing;
+        if (ends) {
             call_end(c, now_ms, LOCKD_E_CLOSED);
         }
+        at = ends ? calls->next : at->next; /* Others may have ended with it. */
     }
 }
 
@@ -326,6 +329,7 @@ void session_end(struct lockd_session *s, uint64_t now_ms, enum lockd_state stat
     if (s->opening != NULL) {
         call_end(s->opening, now_ms, call_given_up(s->opening, rc));
     }
+    handles_end(s, now_ms, rc);
     end_calls(&s->lane.sent, now_ms, rc);
     end_calls(&s->lane.paused, now_ms, rc);
     end_calls(&s->lane.unsent, now_ms, rc); /* Last: the end of one can add another. */
@@ -377,6 +381,9 @@ void session_destroy(struct lockd_session *s, uint64_t now_ms)
     session_end(s, now_ms, LOCKD_CLOSED);
     while (!list_empty(&s->locks)) {
         lock_destroy(LIST_OF(s->locks.next, struct lockd_lock, at));
+    }
+    while (!list_empty(&s->handles)) {
+        handle_destroy(LIST_OF(s->handles.next, struct lockd_handle, at));
     }
     assert(list_empty(&s->lane.unsent) && list_empty(&s->lane.sent));
     call_free(s->keepalive);

@@ -78,11 +78,17 @@ static struct meaning meaning_of(enum wire_error error)
     return (struct meaning){NOT_SURE, LOCKD_E_UNKNOWN};
 }
 
+enum lockd_rc verdict_rc(enum wire_error error)
+{
+    return meaning_of(error).rc;
+}
+
 /* Nobody waits for it any more, and it must be done all the same. */
 static bool in_background(const struct call *c)
 {
-    return c->answer == NULL && c->lock == NULL &&
-           (c->request.method == WIRE_LOCK_RELEASE || c->request.method == WIRE_LOCK_CANCEL);
+    return c->answer == NULL && c->lock == NULL && c->handle == NULL &&
+           (c->request.method == WIRE_LOCK_RELEASE || c->request.method == WIRE_LOCK_CANCEL ||
+            c->request.method == WIRE_NODE_CLOSE);
 }
 
 static void succeed(struct call *c, uint64_t now_ms, const struct wire_reply *reply)
@@ -91,6 +97,13 @@ static void succeed(struct call *c, uint64_t now_ms, const struct wire_reply *re
         session_opened(c->session, c, now_ms, reply);
     } else if (c->request.method == WIRE_LOCK_ACQUIRE) {
         lock_acquired(c, now_ms, reply);
+    } else if (c->request.method == WIRE_NODE_PUT && c->lock != NULL) {
+        lock_hold(c, now_ms, reply);
+    } else if (c->request.method == WIRE_NODE_OPEN ||
+               (c->request.method == WIRE_NODE_STAT && c->handle != NULL)) {
+        handle_opened(c, now_ms, reply);
+    } else if (c->observer != NULL) {
+        observer_read(c, now_ms, reply);
     } else {
         call_end_with(c, now_ms, LOCKD_OK, reply);
     }
@@ -103,7 +116,14 @@ static void fail(struct call *c, uint64_t now_ms, enum lockd_rc rc,
     if (rc == LOCKD_E_CANCELLED && !c->cancelled_by_us) {
         rc = LOCKD_E_TIMEOUT;
     }
-    call_end_with(c, now_ms, rc, reply);
+    if (c->request.method == WIRE_NODE_PUT && c->lock != NULL) {
+        c->answer = answer_fill(c->answer, rc, reply);
+        lock_give_back(c, rc);
+    } else if (c->observer != NULL) {
+        observer_read(c, now_ms, reply);
+    } else {
+        call_end_with(c, now_ms, rc, reply);
+    }
 }
 
 /* The session is over, whatever became of this call's other attempts. */
@@ -152,6 +172,10 @@ void call_answered(struct call *c, uint64_t now_ms, const struct wire_reply *rep
         upkeep_answered(c, now_ms, reply);
         return;
     }
+    if (call_of_watches(c)) {
+        watches_page_answered(c, now_ms, reply);
+        return;
+    }
     const struct meaning m = meaning_of(reply->error);
     switch (m.verdict) {
     case OUTCOME:
@@ -183,12 +207,13 @@ void call_garbled(struct call *c, uint64_t now_ms, const char *detail)
 {
     struct engine *e = c->engine;
     engine_set_trouble(e, detail);
-    if (c == e->link.probe || c->request.method == WIRE_SESSION_KEEPALIVE) {
+    if (c == e->link.probe || c->request.method == WIRE_SESSION_KEEPALIVE ||
+        call_of_watches(c)) {
         link_leave(e, now_ms, detail);
         return;
     }
     const enum lockd_rc rc = call_given_up(c, LOCKD_E_PROTOCOL);
-    if (rc == LOCKD_E_UNKNOWN && call_may_repeat(c)) {
+    if ((rc == LOCKD_E_UNKNOWN && call_may_repeat(c)) || c->observer != NULL) {
         c->unsure = true;
         call_again(c, now_ms);
         return;

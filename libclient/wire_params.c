@@ -231,6 +231,21 @@ static bool take_create(struct wire_parse *p, const char *name, const json_t *va
            wire_refuse(p, WIRE_INVALID_PARAMS, "\"%s\" must be true or false", name);
 }
 
+static bool take_ephemeral(struct wire_parse *p, const char *name, const json_t *value)
+{
+    p->request.ephemeral = json_is_true(value);
+    return json_is_boolean(value) ||
+           wire_refuse(p, WIRE_INVALID_PARAMS, "\"%s\" must be true or false", name);
+}
+
+static bool take_delay_ms(struct wire_parse *p, const char *name, const json_t *value)
+{
+    uint64_t *delay_ms = &p->request.delay_ms;
+    return (wire_json_number(value, delay_ms) && *delay_ms <= WIRE_DELAY_MS_MAX) ||
+           wire_refuse(p, WIRE_INVALID_PARAMS, "\"%s\" must be an integer from 0 to %d", name,
+                       WIRE_DELAY_MS_MAX);
+}
+
 static bool take_handle(struct wire_parse *p, const char *name, const json_t *value)
 {
     return take_number(p, name, value, &p->request.handle);
@@ -269,13 +284,15 @@ enum {
     READS = OF(WIRE_NODE_GET) | OF(WIRE_NODE_LIST) | OF(WIRE_NODE_STAT),
     WRITES = OF(WIRE_NODE_PUT) | OF(WIRE_NODE_CREATE) | OF(WIRE_NODE_DELETE),
     LOCKING = OF(WIRE_LOCK_ACQUIRE) | OF(WIRE_LOCK_RELEASE),
-    WITH_CONTENT = OF(WIRE_NODE_PUT) | OF(WIRE_NODE_CREATE),
-    CONDITIONAL = OF(WIRE_NODE_PUT) | OF(WIRE_NODE_DELETE),
+    OPENING = OF(WIRE_NODE_OPEN) | OF(WIRE_NODE_CLOSE),
+    WITH_CONTENT = OF(WIRE_NODE_PUT) | OF(WIRE_NODE_CREATE) | OF(WIRE_NODE_OPEN),
     LISTS = OF(WIRE_NODE_LIST) | OF(WIRE_LOCK_LIST),
 
-    NAMED = READS | WRITES | LOCKING,
+    NAMED = READS | WRITES | LOCKING | OPENING,
+    PINNED = READS | OF(WIRE_NODE_PUT) | OF(WIRE_NODE_DELETE) | OPENING |
+             OF(WIRE_LOCK_ACQUIRE) | OF(WIRE_LOCK_LIST),
     /* Commands that there are only in a session, and those that it may send. */
-    OWNED = OF(WIRE_SESSION_CLOSE) | LOCKING | OF(WIRE_LOCK_CANCEL),
+    OWNED = OF(WIRE_SESSION_CLOSE) | LOCKING | OF(WIRE_LOCK_CANCEL) | OPENING,
     COMMANDS = OWNED | WRITES,
 };
 
@@ -289,8 +306,10 @@ static const struct parameter {
     {"content", take_content, WITH_CONTENT, 0},
     {"content_base64", take_content_base64, WITH_CONTENT, 0},
     {"kind", take_kind, OF(WIRE_NODE_CREATE), OF(WIRE_NODE_CREATE)},
-    {"if_generation", take_if_generation, CONDITIONAL, 0},
-    {"if_instance", take_if_instance, CONDITIONAL, 0},
+    {"create", take_kind, OF(WIRE_NODE_OPEN), 0},
+    {"ephemeral", take_ephemeral, OF(WIRE_NODE_OPEN), 0},
+    {"if_generation", take_if_generation, OF(WIRE_NODE_PUT) | OF(WIRE_NODE_DELETE), 0},
+    {"if_instance", take_if_instance, PINNED, OF(WIRE_NODE_CLOSE)},
     {"after", take_after, OF(WIRE_NODE_LIST), 0},
     {"after", take_after_instance, OF(WIRE_LOCK_LIST), 0},
     {"skip", take_skip, OF(WIRE_LOCK_LIST), 0},
@@ -304,9 +323,13 @@ static const struct parameter {
     {"mode", take_mode, OF(WIRE_LOCK_ACQUIRE), 0},
     {"wait_ms", take_wait_ms, OF(WIRE_LOCK_ACQUIRE), 0},
     {"create", take_create, OF(WIRE_LOCK_ACQUIRE), 0},
-    {"handle", take_handle, LOCKING, 0},
+    {"lock_delay_ms", take_delay_ms, OF(WIRE_LOCK_ACQUIRE), 0},
+    {"handle", take_handle, LOCKING | OPENING, 0},
     {"token", take_token, OF(WIRE_LOCK_RELEASE), OF(WIRE_LOCK_RELEASE)},
     {"cancel", take_cancel, OF(WIRE_LOCK_CANCEL), OF(WIRE_LOCK_CANCEL)},
+    {"sequencer", wire_take_sequencer, OF(WIRE_LOCK_CHECK), OF(WIRE_LOCK_CHECK)},
+    {"watches", wire_take_watches, OF(WIRE_WATCH_ADD), OF(WIRE_WATCH_ADD)},
+    {"watches", wire_take_unwatch, OF(WIRE_WATCH_REMOVE), OF(WIRE_WATCH_REMOVE)},
 };
 
 enum { PARAMETERS = sizeof parameters / sizeof parameters[0] };
@@ -333,8 +356,14 @@ static bool check_node(struct wire_parse *p)
                            "%s needs the parameter \"content\" or \"content_base64\"",
                            wire_method_name(r->method));
     }
-    if (r->method == WIRE_NODE_CREATE && r->kind == WIRE_DIRECTORY && r->has_content) {
+    if (r->kind == WIRE_DIRECTORY && r->has_content) {
         return wire_refuse(p, WIRE_INVALID_PARAMS, "a directory has no content");
+    }
+    if (r->method == WIRE_NODE_OPEN && r->kind == WIRE_KIND_NONE &&
+        (r->ephemeral || r->has_content)) {
+        return wire_refuse(p, WIRE_INVALID_PARAMS,
+                           "\"%s\" goes only with \"create\": it is of what is made",
+                           r->ephemeral ? "ephemeral" : "content");
     }
     return true;
 }
@@ -374,6 +403,9 @@ static bool check_lock_list(struct wire_parse *p)
     if (r->name.size > 0 && r->after_instance > 0) {
         return wire_refuse(p, WIRE_INVALID_PARAMS,
                            "\"after\" goes only without \"name\"; with it, \"skip\" does");
+    }
+    if (r->name.size == 0 && r->if_instance != WIRE_ANY) {
+        return wire_refuse(p, WIRE_INVALID_PARAMS, "\"if_instance\" goes only with \"name\"");
     }
     if (r->name.size == 0 && r->skip > 0) {
         return wire_refuse(p, WIRE_INVALID_PARAMS,

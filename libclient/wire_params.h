@@ -25,4 +25,9 @@ int wire_shown(const char *word);
  * of them is refused. */
 bool wire_take_params(struct wire_parse *p, json_t *params);
 
+/* wire_watch.c.  Parameters of watch.add, of watch.remove, and of lock.check. */
+bool wire_take_watches(struct wire_parse *p, const char *name, const json_t *value);
+bool wire_take_unwatch(struct wire_parse *p, const char *name, const json_t *value);
+bool wire_take_sequencer(struct wire_parse *p, const char *name, const json_t *value);
+
 #endif

@@ -16,26 +16,6 @@
  * into a line. */
 enum { LIST_OCTETS_MAX = WIRE_LINE_MAX - 8192 };
 
-/* `,"key":` in one literal; the first member of an object goes without it. */
-#define PUT_NUMBER(b, key, value)                                                              \
-    do {                                                                                       \
-        WIRE_PUT(b, ",\"" key "\":");                                                          \
-        wire_put_number(b, value);                                                             \
-    } while (0)
-#define PUT_STRING(b, key, value)                                                              \
-    do {                                                                                       \
-        WIRE_PUT(b, ",\"" key "\":");                                                          \
-        wire_put_string(b, value);                                                             \
-    } while (0)
-#define PUT_BOOL(b, key, value)                                                                \
-    do {                                                                                       \
-        if (value) {                                                                           \
-            WIRE_PUT(b, ",\"" key "\":true");                                                  \
-        } else {                                                                               \
-            WIRE_PUT(b, ",\"" key "\":false");                                                 \
-        }                                                                                      \
-    } while (0)
-
 /* ------------------------------------------------------------------- pieces */
 
 static void put_stat(struct wire_buffer *b, const struct wire_stat *stat)
@@ -57,6 +37,12 @@ static void put_stat(struct wire_buffer *b, const struct wire_stat *stat)
     PUT_NUMBER(b, "size", stat->size);
     if (stat->kind == WIRE_DIRECTORY) {
         PUT_NUMBER(b, "children", stat->children);
+    }
+    if (stat->lock_token != 0) {
+        PUT_NUMBER(b, "lock_token", stat->lock_token);
+    }
+    if (stat->ephemeral) {
+        PUT_BOOL(b, "ephemeral", true);
     }
     WIRE_PUT(b, "}");
 }
@@ -106,13 +92,22 @@ static void put_claim(struct wire_buffer *b, const struct wire_claim *claim)
     } else {
         WIRE_PUT(b, "{\"held\":false");
     }
+    if (claim->delayed) {
+        PUT_BOOL(b, "delayed", true);
+    }
     PUT_STRING(b, "mode", wire_word(wire_mode_word(claim->mode)));
     WIRE_PUT(b, ",\"session\":");
     wire_put_hex(b, claim->session);
     PUT_STRING(b, "label", claim->label);
     PUT_NUMBER(b, "handle", claim->handle);
-    if (claim->held) {
+    if (claim->held || claim->delayed) {
         PUT_NUMBER(b, "token", claim->token);
+        if (claim->delay_ms != 0) {
+            PUT_NUMBER(b, "lock_delay_ms", claim->delay_ms);
+        }
+    }
+    if (claim->delayed) {
+        PUT_NUMBER(b, "left_ms", claim->left_ms);
     }
     PUT_NUMBER(b, "since_ms", claim->since_ms);
     WIRE_PUT(b, "}");
@@ -176,6 +171,25 @@ static void put_member(struct wire_buffer *b, const struct wire_member *member)
     WIRE_PUT(b, "}");
 }
 
+/* How much of everything there is. */
+static void put_counts(struct wire_buffer *b, const struct wire_status *s)
+{
+    PUT_NUMBER(b, "nodes", s->nodes);
+    PUT_NUMBER(b, "content_bytes", s->content_bytes);
+    PUT_NUMBER(b, "memory_bytes", s->memory_bytes);
+    PUT_NUMBER(b, "sessions", s->sessions);
+    PUT_NUMBER(b, "locks_held", s->locks_held);
+    PUT_NUMBER(b, "locks_waiting", s->locks_waiting);
+    PUT_NUMBER(b, "locks_delayed", s->locks_delayed);
+    PUT_NUMBER(b, "opens", s->opens);
+    PUT_NUMBER(b, "watches", s->watches);
+    PUT_NUMBER(b, "history_bytes", s->history_bytes);
+    PUT_NUMBER(b, "history_floor", s->history_floor);
+    if (s->stretch_ms != 0) {
+        PUT_NUMBER(b, "stretch_ms", s->stretch_ms);
+    }
+}
+
 static void put_status(struct wire_buffer *b, const struct wire_status *s)
 {
     WIRE_PUT(b, "\"version\":");
@@ -198,9 +212,7 @@ static void put_status(struct wire_buffer *b, const struct wire_status *s)
     PUT_NUMBER(b, "slot_last", s->slot_last);
     PUT_NUMBER(b, "slot_tables", s->slot_tables);
     PUT_NUMBER(b, "log_first", s->log_first);
-    PUT_NUMBER(b, "nodes", s->nodes);
-    PUT_NUMBER(b, "content_bytes", s->content_bytes);
-    PUT_NUMBER(b, "memory_bytes", s->memory_bytes);
+    put_counts(b, s);
     PUT_STRING(b, "digest", s->digest);
     PUT_BOOL(b, "low_space", s->low_space);
     if (s->survives_known) {
@@ -240,6 +252,7 @@ static void put_result(struct wire_buffer *b, const struct wire_reply *reply, si
         break;
     }
     case WIRE_NODE_PUT:
+    case WIRE_NODE_OPEN:
         put_stat(b, &reply->stat);
         PUT_BOOL(b, "created", reply->created);
         break;
@@ -250,6 +263,9 @@ static void put_result(struct wire_buffer *b, const struct wire_reply *reply, si
     case WIRE_SESSION_CLOSE:
     case WIRE_LOCK_RELEASE:
     case WIRE_LOCK_CANCEL:
+    case WIRE_NODE_CLOSE:
+    case WIRE_WATCH_ADD:
+    case WIRE_WATCH_REMOVE:
         first = true;
         break;
     case WIRE_SESSION_OPEN:
@@ -269,6 +285,14 @@ static void put_result(struct wire_buffer *b, const struct wire_reply *reply, si
         break;
     case WIRE_LOCK_LIST:
         put_locks(b, reply, line_from);
+        WIRE_PUT(b, ",\"level\":\"linearizable\"");
+        break;
+    case WIRE_LOCK_CHECK:
+        if (reply->valid) {
+            WIRE_PUT(b, "\"valid\":true");
+        } else {
+            WIRE_PUT(b, "\"valid\":false");
+        }
         WIRE_PUT(b, ",\"level\":\"linearizable\"");
         break;
     case WIRE_CELL_STATUS:
@@ -313,6 +337,13 @@ static void put_error(struct wire_buffer *b, const struct wire_reply *reply)
     if (reply->has_stat) {
         WIRE_PUT(b, ",");
         put_stat(b, &reply->stat);
+    }
+    if (reply->error == WIRE_LOCK_DELAY) {
+        PUT_NUMBER(b, "left_ms", reply->left_ms);
+    }
+    if (reply->holder != NULL) {
+        WIRE_PUT(b, ",\"holder\":");
+        put_claim(b, reply->holder);
     }
     WIRE_PUT(b, "}}");
 }

@@ -84,6 +84,12 @@ static void give_conditions(struct wire_buffer *b, const struct wire_request *r)
     GIVE_UNLESS(b, "if_instance", r->if_instance, WIRE_ANY);
 }
 
+static void give_true(struct wire_buffer *b, const char *member)
+{
+    put_comma(b);
+    wire_append(b, member, strlen(member));
+}
+
 static void give_after(struct wire_buffer *b, struct wire_text after)
 {
     if (after.size > 0) {
@@ -98,16 +104,108 @@ static void give_acquire(struct wire_buffer *b, const struct wire_request *r)
     }
     GIVE_UNLESS(b, "wait_ms", r->wait_ms, WIRE_FOR_EVER);
     if (r->create) {
-        put_comma(b);
-        WIRE_PUT(b, "\"create\":true");
+        give_true(b, "\"create\":true");
     }
+    GIVE_UNLESS(b, "lock_delay_ms", r->delay_ms, 0);
     GIVE_UNLESS(b, "handle", r->handle, 0);
+    GIVE_UNLESS(b, "if_instance", r->if_instance, WIRE_ANY);
+}
+
+static void give_open(struct wire_buffer *b, const struct wire_request *r)
+{
+    if (r->kind != WIRE_KIND_NONE) {
+        GIVE_STRING(b, "create", wire_word(wire_kind_word(r->kind)));
+    }
+    if (r->ephemeral) {
+        give_true(b, "\"ephemeral\":true");
+    }
+    give_content(b, r);
+    GIVE_UNLESS(b, "if_instance", r->if_instance, WIRE_ANY);
+    GIVE_UNLESS(b, "handle", r->handle, 0);
+}
+
+static void give_sequencer(struct wire_buffer *b, const struct wire_request *r)
+{
+    struct wire_buffer text = {.data = NULL};
+    wire_append(&text, r->name.data, r->name.size);
+    WIRE_PUT(&text, ":");
+    wire_append(&text, wire_mode_word(r->mode), strlen(wire_mode_word(r->mode)));
+    WIRE_PUT(&text, ":");
+    wire_put_number(&text, r->token);
+    GIVE_STRING(b, "sequencer", wire_text_of(text.data, text.size));
+    b->failed = b->failed || text.failed;
+    wire_buffer_free(&text);
+}
+
+static void give_kinds(struct wire_buffer *b, uint32_t watched)
+{
+    WIRE_PUT(b, ",\"kinds\":[");
+#define GIVE_KIND(id, bit, word)                                                               \
+    if ((watched & (bit)) != 0) {                                                              \
+        WIRE_PUT(b, "\"" word "\",");                                                          \
+    }
+    WIRE_WATCHED_MAP(GIVE_KIND)
+#undef GIVE_KIND
+    if (!b->failed) {
+        b->size--; /* The last comma. */
+    }
+    WIRE_PUT(b, "]");
+}
+
+static void give_watch(struct wire_buffer *b, const struct wire_watch *w)
+{
+    assert(w->watched != 0);
+    WIRE_PUT(b, "{");
+    GIVE_NUMBER(b, "watch", w->watch);
+    GIVE_STRING(b, "name", w->name);
+    if (w->scope != WIRE_SCOPE_NODE) {
+        GIVE_STRING(b, "scope", wire_word(wire_scope_name(w->scope)));
+    }
+    if (w->watched != WIRE_WATCHED_ALL) {
+        give_kinds(b, w->watched);
+    }
+    GIVE_UNLESS(b, "from", w->from, WIRE_ANY);
+    GIVE_UNLESS(b, "if_instance", w->if_instance, WIRE_ANY);
+    if (w->content) {
+        give_true(b, "\"content\":true");
+    }
+    if (w->old) {
+        give_true(b, "\"old_content\":true");
+    }
+    WIRE_PUT(b, "}");
+}
+
+static void give_watches(struct wire_buffer *b, const struct wire_request *r)
+{
+    assert(r->watches_count > 0 && r->watches_count <= WIRE_WATCHES_MAX);
+    WIRE_PUT(b, "\"watches\":[");
+    for (uint32_t i = 0; i < r->watches_count; i++) {
+        if (i > 0) {
+            WIRE_PUT(b, ",");
+        }
+        give_watch(b, &r->watches[i]);
+    }
+    WIRE_PUT(b, "]");
+}
+
+static void give_unwatch(struct wire_buffer *b, const struct wire_request *r)
+{
+    assert(r->unwatch_count > 0 && r->unwatch_count <= WIRE_WATCHES_MAX);
+    WIRE_PUT(b, "\"watches\":[");
+    for (uint32_t i = 0; i < r->unwatch_count; i++) {
+        if (i > 0) {
+            WIRE_PUT(b, ",");
+        }
+        wire_put_number(b, r->unwatch[i]);
+    }
+    WIRE_PUT(b, "]");
 }
 
 static void give_params(struct wire_buffer *b, const struct wire_request *r)
 {
     /* An empty one is for the server to refuse, unless it means "all". */
-    if (r->name.size > 0 || (r->name.data != NULL && r->method != WIRE_LOCK_LIST)) {
+    if (r->method != WIRE_LOCK_CHECK &&
+        (r->name.size > 0 || (r->name.data != NULL && r->method != WIRE_LOCK_LIST))) {
         GIVE_STRING(b, "name", r->name);
     }
     give_session(b, r);
@@ -126,11 +224,13 @@ static void give_params(struct wire_buffer *b, const struct wire_request *r)
     case WIRE_NODE_LIST:
         give_after(b, r->after);
         GIVE_UNLESS(b, "limit", r->limit, 0);
+        GIVE_UNLESS(b, "if_instance", r->if_instance, WIRE_ANY);
         break;
     case WIRE_LOCK_LIST:
         GIVE_UNLESS(b, "after", r->after_instance, 0);
         GIVE_UNLESS(b, "skip", r->skip, 0);
         GIVE_UNLESS(b, "limit", r->limit, 0);
+        GIVE_UNLESS(b, "if_instance", r->if_instance, WIRE_ANY);
         break;
     case WIRE_SESSION_OPEN:
         GIVE_UNLESS(b, "lease_ms", r->lease_ms, 0);
@@ -150,6 +250,24 @@ static void give_params(struct wire_buffer *b, const struct wire_request *r)
         break;
     case WIRE_NODE_GET:
     case WIRE_NODE_STAT:
+        GIVE_UNLESS(b, "if_instance", r->if_instance, WIRE_ANY);
+        break;
+    case WIRE_NODE_OPEN:
+        give_open(b, r);
+        break;
+    case WIRE_NODE_CLOSE:
+        GIVE_NUMBER(b, "if_instance", r->if_instance);
+        GIVE_UNLESS(b, "handle", r->handle, 0);
+        break;
+    case WIRE_LOCK_CHECK:
+        give_sequencer(b, r);
+        break;
+    case WIRE_WATCH_ADD:
+        give_watches(b, r);
+        break;
+    case WIRE_WATCH_REMOVE:
+        give_unwatch(b, r);
+        break;
     case WIRE_SESSION_KEEPALIVE:
     case WIRE_SESSION_CLOSE:
     case WIRE_CELL_STATUS:

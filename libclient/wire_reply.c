@@ -7,99 +7,41 @@
  * unknown member is refused.)  An error that this client has no word for counts
  * as WIRE_UNKNOWN_OUTCOME, because that is what is known of it.
  */
-#include "libclient/wire_json.h"
+#include "libclient/wire_take.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
 struct parse {
+    struct wire_take take;
     struct wire_reply reply;
-    char *at; /* Next free octet of the scratch block, whose size take_room() computed. */
-    char *detail;
 };
 
-/* False, so that a reader can `return refuse(...)`. */
-static bool refuse(struct parse *p, const char *name)
-{
-    snprintf(p->detail, WIRE_DETAIL_MAX, "the server's reply lacks a proper \"%s\"", name);
-    return false;
-}
-
-/* Cuts `size` octets off the scratch block.  Structs come first, so they are
- * aligned as the block is. */
-static void *carve(struct parse *p, size_t size)
-{
-    char *at = p->at;
-    p->at += size;
-    return at;
-}
-
 /* ------------------------------------------------------------------- pieces */
-
-static bool take_number(struct parse *p, const json_t *object, const char *name,
-                        uint64_t *ret_number)
-{
-    return wire_json_number(json_object_get(object, name), ret_number) || refuse(p, name);
-}
-
-static bool take_text(struct parse *p, const json_t *object, const char *name,
-                      struct wire_text *ret_text)
-{
-    return wire_json_text(json_object_get(object, name), ret_text) || refuse(p, name);
-}
-
-static bool take_bool(struct parse *p, const json_t *object, const char *name, bool *ret_bool)
-{
-    const json_t *value = json_object_get(object, name);
-    if (!json_is_boolean(value)) {
-        return refuse(p, name);
-    }
-    *ret_bool = json_is_true(value);
-    return true;
-}
-
-/* A member that may be missing, but if it is there has the right form. */
-static bool maybe_number(struct parse *p, const json_t *object, const char *name,
-                         uint64_t *ret_number)
-{
-    return json_object_get(object, name) == NULL || take_number(p, object, name, ret_number);
-}
-
-static bool maybe_text(struct parse *p, const json_t *object, const char *name,
-                       struct wire_text *ret_text)
-{
-    return json_object_get(object, name) == NULL || take_text(p, object, name, ret_text);
-}
-
-static bool take_hex(struct parse *p, const json_t *object, const char *name,
-                     uint64_t *ret_number)
-{
-    struct wire_text text;
-    return (wire_json_text(json_object_get(object, name), &text) &&
-            wire_hex_decode(text, ret_number)) ||
-           refuse(p, name);
-}
 
 static bool take_stat(struct parse *p, const json_t *object, struct wire_stat *ret_stat)
 {
     const json_t *stat = json_object_get(object, "stat");
     struct wire_text kind;
     if (!json_is_object(stat)) {
-        return refuse(p, "stat");
+        return wire_take_refuse(&p->take, "stat");
     }
-    if (!take_text(p, stat, "kind", &kind) || !wire_kind_of(kind, &ret_stat->kind)) {
-        return refuse(p, "kind");
+    if (!wire_take_text(&p->take, stat, "kind", &kind) ||
+        !wire_kind_of(kind, &ret_stat->kind)) {
+        return wire_take_refuse(&p->take, "kind");
     }
-    return take_number(p, stat, "instance", &ret_stat->instance) &&
-           take_number(p, stat, "generation", &ret_stat->generation) &&
-           take_number(p, stat, "lock_generation", &ret_stat->lock_generation) &&
-           take_number(p, stat, "acl_generation", &ret_stat->acl_generation) &&
-           take_hex(p, stat, "checksum", &ret_stat->checksum) &&
-           take_number(p, stat, "revision", &ret_stat->revision) &&
-           take_number(p, stat, "modified_ms", &ret_stat->modified_ms) &&
-           take_number(p, stat, "size", &ret_stat->size) &&
-           maybe_number(p, stat, "children", &ret_stat->children);
+    return wire_take_number(&p->take, stat, "instance", &ret_stat->instance) &&
+           wire_take_number(&p->take, stat, "generation", &ret_stat->generation) &&
+           wire_take_number(&p->take, stat, "lock_generation", &ret_stat->lock_generation) &&
+           wire_take_number(&p->take, stat, "acl_generation", &ret_stat->acl_generation) &&
+           wire_take_hex(&p->take, stat, "checksum", &ret_stat->checksum) &&
+           wire_take_number(&p->take, stat, "revision", &ret_stat->revision) &&
+           wire_take_number(&p->take, stat, "modified_ms", &ret_stat->modified_ms) &&
+           wire_take_number(&p->take, stat, "size", &ret_stat->size) &&
+           wire_maybe_number(&p->take, stat, "children", &ret_stat->children) &&
+           wire_maybe_number(&p->take, stat, "lock_token", &ret_stat->lock_token) &&
+           wire_maybe_bool(&p->take, stat, "ephemeral", &ret_stat->ephemeral);
 }
 
 static bool take_stat_of_reply(struct parse *p, const json_t *object)
@@ -114,49 +56,38 @@ static bool take_position(struct parse *p, const json_t *object)
     if (json_array_size(index) != 2 ||
         !wire_json_number(json_array_get(index, 0), &p->reply.slot) ||
         !wire_json_number(json_array_get(index, 1), &p->reply.position)) {
-        return refuse(p, "index");
+        return wire_take_refuse(&p->take, "index");
     }
     p->reply.has_position = true;
-    return take_number(p, object, "epoch", &p->reply.epoch) &&
-           take_number(p, object, "revision", &p->reply.revision);
+    return wire_take_number(&p->take, object, "epoch", &p->reply.epoch) &&
+           wire_take_number(&p->take, object, "revision", &p->reply.revision);
 }
 
 static bool take_content(struct parse *p, const json_t *result)
 {
     p->reply.has_content = true;
-    const json_t *base64 = json_object_get(result, "content_base64");
-    if (base64 == NULL) {
-        return take_text(p, result, "content", &p->reply.content);
-    }
-    struct wire_text text;
-    if (!wire_json_text(base64, &text)) {
-        return refuse(p, "content_base64");
-    }
-    char *octets = carve(p, wire_base64_bound(text.size));
-    p->reply.content.data = octets;
-    return wire_base64_decode(text, octets, &p->reply.content.size) ||
-           refuse(p, "content_base64");
+    return wire_take_content(&p->take, result, "content", "content_base64", &p->reply.content);
 }
 
 static bool take_entries(struct parse *p, const json_t *result)
 {
     const json_t *entries = json_object_get(result, "entries");
     if (!json_is_array(entries)) {
-        return refuse(p, "entries");
+        return wire_take_refuse(&p->take, "entries");
     }
     const size_t count = json_array_size(entries);
-    struct wire_child *children = carve(p, count * sizeof *children);
+    struct wire_child *children = wire_carve(&p->take, count * sizeof *children);
     for (size_t i = 0; i < count; i++) {
         const json_t *entry = json_array_get(entries, i);
         children[i] = (struct wire_child){.name = {.data = NULL}};
-        if (!take_text(p, entry, "name", &children[i].name) ||
+        if (!wire_take_text(&p->take, entry, "name", &children[i].name) ||
             !take_stat(p, entry, &children[i].stat)) {
             return false;
         }
     }
     p->reply.children = children;
     p->reply.children_count = (uint32_t)count;
-    return take_bool(p, result, "more", &p->reply.more);
+    return wire_take_bool(&p->take, result, "more", &p->reply.more);
 }
 
 /* -------------------------------------------------------- sessions and locks */
@@ -166,22 +97,28 @@ static bool take_credential(struct parse *p, const json_t *result)
     struct wire_text text;
     return (wire_json_text(json_object_get(result, "session"), &text) &&
             wire_credential_of(text, &p->reply.session, &p->reply.secret)) ||
-           refuse(p, "session");
+           wire_take_refuse(&p->take, "session");
 }
 
 static bool take_claim(struct parse *p, const json_t *object, struct wire_claim *ret_claim)
 {
     struct wire_text mode;
     *ret_claim = (struct wire_claim){.held = false};
-    if (!take_text(p, object, "mode", &mode) || !wire_mode_of(mode, &ret_claim->mode)) {
-        return refuse(p, "mode");
+    if (!wire_take_text(&p->take, object, "mode", &mode) ||
+        !wire_mode_of(mode, &ret_claim->mode)) {
+        return wire_take_refuse(&p->take, "mode");
     }
-    return take_bool(p, object, "held", &ret_claim->held) &&
-           take_hex(p, object, "session", &ret_claim->session) &&
-           take_text(p, object, "label", &ret_claim->label) &&
-           take_number(p, object, "handle", &ret_claim->handle) &&
-           (!ret_claim->held || take_number(p, object, "token", &ret_claim->token)) &&
-           take_number(p, object, "since_ms", &ret_claim->since_ms);
+    struct wire_take *t = &p->take;
+    return wire_take_bool(t, object, "held", &ret_claim->held) &&
+           wire_maybe_bool(t, object, "delayed", &ret_claim->delayed) &&
+           wire_take_hex(t, object, "session", &ret_claim->session) &&
+           wire_take_text(t, object, "label", &ret_claim->label) &&
+           wire_take_number(t, object, "handle", &ret_claim->handle) &&
+           (!(ret_claim->held || ret_claim->delayed) ||
+            wire_take_number(t, object, "token", &ret_claim->token)) &&
+           wire_maybe_number(t, object, "lock_delay_ms", &ret_claim->delay_ms) &&
+           wire_maybe_number(t, object, "left_ms", &ret_claim->left_ms) &&
+           wire_take_number(t, object, "since_ms", &ret_claim->since_ms);
 }
 
 static bool take_lock(struct parse *p, const json_t *object, struct wire_lock *ret_lock)
@@ -189,10 +126,10 @@ static bool take_lock(struct parse *p, const json_t *object, struct wire_lock *r
     const json_t *array = json_object_get(object, "claims");
     *ret_lock = (struct wire_lock){.name = {.data = NULL}};
     if (!json_is_array(array)) {
-        return refuse(p, "claims");
+        return wire_take_refuse(&p->take, "claims");
     }
     const size_t count = json_array_size(array);
-    struct wire_claim *claims = carve(p, count * sizeof *claims);
+    struct wire_claim *claims = wire_carve(&p->take, count * sizeof *claims);
     for (size_t i = 0; i < count; i++) {
         if (!take_claim(p, json_array_get(array, i), &claims[i])) {
             return false;
@@ -200,19 +137,19 @@ static bool take_lock(struct parse *p, const json_t *object, struct wire_lock *r
     }
     ret_lock->claims = claims;
     ret_lock->claims_count = (uint32_t)count;
-    return take_text(p, object, "name", &ret_lock->name) &&
-           take_number(p, object, "instance", &ret_lock->instance) &&
-           take_bool(p, object, "more", &ret_lock->more);
+    return wire_take_text(&p->take, object, "name", &ret_lock->name) &&
+           wire_take_number(&p->take, object, "instance", &ret_lock->instance) &&
+           wire_take_bool(&p->take, object, "more", &ret_lock->more);
 }
 
 static bool take_locks(struct parse *p, const json_t *result)
 {
     const json_t *array = json_object_get(result, "locks");
     if (!json_is_array(array)) {
-        return refuse(p, "locks");
+        return wire_take_refuse(&p->take, "locks");
     }
     const size_t count = json_array_size(array);
-    struct wire_lock *locks = carve(p, count * sizeof *locks);
+    struct wire_lock *locks = wire_carve(&p->take, count * sizeof *locks);
     for (size_t i = 0; i < count; i++) {
         if (!take_lock(p, json_array_get(array, i), &locks[i])) {
             return false;
@@ -220,8 +157,9 @@ static bool take_locks(struct parse *p, const json_t *result)
     }
     p->reply.locks = locks;
     p->reply.locks_count = (uint32_t)count;
-    return take_bool(p, result, "more", &p->reply.more) &&
-           (!p->reply.more || take_number(p, result, "next", &p->reply.next_instance));
+    return wire_take_bool(&p->take, result, "more", &p->reply.more) &&
+           (!p->reply.more ||
+            wire_take_number(&p->take, result, "next", &p->reply.next_instance));
 }
 
 /* What take_locks() carves. */
@@ -241,22 +179,22 @@ static size_t room_for_locks(const json_t *locks)
 static bool take_member(struct parse *p, const json_t *object, struct wire_member *ret_member)
 {
     *ret_member = (struct wire_member){.id = 0};
-    return take_number(p, object, "id", &ret_member->id) &&
-           take_text(p, object, "peer", &ret_member->peer) &&
-           maybe_text(p, object, "client", &ret_member->client) &&
-           take_bool(p, object, "heard", &ret_member->heard) &&
-           maybe_number(p, object, "heard_ms_ago", &ret_member->heard_ms_ago) &&
-           maybe_number(p, object, "durable_slot", &ret_member->durable_slot);
+    return wire_take_number(&p->take, object, "id", &ret_member->id) &&
+           wire_take_text(&p->take, object, "peer", &ret_member->peer) &&
+           wire_maybe_text(&p->take, object, "client", &ret_member->client) &&
+           wire_take_bool(&p->take, object, "heard", &ret_member->heard) &&
+           wire_maybe_number(&p->take, object, "heard_ms_ago", &ret_member->heard_ms_ago) &&
+           wire_maybe_number(&p->take, object, "durable_slot", &ret_member->durable_slot);
 }
 
 static bool take_members(struct parse *p, const json_t *result, struct wire_status *ret_status)
 {
     const json_t *members = json_object_get(result, "members");
     if (!json_is_array(members)) {
-        return refuse(p, "members");
+        return wire_take_refuse(&p->take, "members");
     }
     const size_t count = json_array_size(members);
-    struct wire_member *array = carve(p, count * sizeof *array);
+    struct wire_member *array = wire_carve(&p->take, count * sizeof *array);
     for (size_t i = 0; i < count; i++) {
         if (!take_member(p, json_array_get(members, i), &array[i])) {
             return false;
@@ -267,31 +205,54 @@ static bool take_members(struct parse *p, const json_t *result, struct wire_stat
     return true;
 }
 
+/* Which replica it is, and how far. */
+static bool take_state(struct wire_take *t, const json_t *r, struct wire_status *s)
+{
+    return wire_take_text(t, r, "version", &s->version) &&
+           wire_take_text(t, r, "cell", &s->cell) &&
+           wire_take_text(t, r, "cell_id", &s->cell_id) &&
+           wire_take_number(t, r, "replica", &s->replica) &&
+           wire_take_text(t, r, "role", &s->role) &&
+           wire_take_bool(t, r, "serving", &s->serving) &&
+           wire_maybe_number(t, r, "master_id", &s->master) &&
+           wire_maybe_text(t, r, "master", &s->master_address) &&
+           wire_take_number(t, r, "epoch", &s->epoch) &&
+           wire_take_number(t, r, "revision", &s->revision) &&
+           wire_take_number(t, r, "slot_chosen", &s->slot_chosen) &&
+           wire_take_number(t, r, "slot_applied", &s->slot_applied) &&
+           wire_take_number(t, r, "slot_last", &s->slot_last) &&
+           wire_take_number(t, r, "slot_tables", &s->slot_tables) &&
+           wire_take_number(t, r, "log_first", &s->log_first) &&
+           wire_take_text(t, r, "digest", &s->digest) &&
+           wire_take_bool(t, r, "low_space", &s->low_space) &&
+           wire_maybe_number(t, r, "survives", &s->survives);
+}
+
+/* How much of everything there is.  The later half an older replica doesn't say:
+ * while a cell is upgraded a client must still find its master. */
+static bool take_counts(struct wire_take *t, const json_t *r, struct wire_status *s)
+{
+    return wire_take_number(t, r, "nodes", &s->nodes) &&
+           wire_take_number(t, r, "content_bytes", &s->content_bytes) &&
+           wire_take_number(t, r, "memory_bytes", &s->memory_bytes) &&
+           wire_maybe_number(t, r, "sessions", &s->sessions) &&
+           wire_maybe_number(t, r, "locks_held", &s->locks_held) &&
+           wire_maybe_number(t, r, "locks_waiting", &s->locks_waiting) &&
+           wire_maybe_number(t, r, "locks_delayed", &s->locks_delayed) &&
+           wire_maybe_number(t, r, "opens", &s->opens) &&
+           wire_maybe_number(t, r, "watches", &s->watches) &&
+           wire_maybe_number(t, r, "history_bytes", &s->history_bytes) &&
+           wire_maybe_number(t, r, "history_floor", &s->history_floor) &&
+           wire_maybe_number(t, r, "stretch_ms", &s->stretch_ms);
+}
+
 static bool take_status(struct parse *p, const json_t *r)
 {
-    struct wire_status *s = carve(p, sizeof *s);
+    struct wire_status *s = wire_carve(&p->take, sizeof *s);
     *s = (struct wire_status){.replica = 0};
     p->reply.status = s;
     s->survives_known = json_object_get(r, "survives") != NULL;
-    return take_members(p, r, s) && take_text(p, r, "version", &s->version) &&
-           take_text(p, r, "cell", &s->cell) && take_text(p, r, "cell_id", &s->cell_id) &&
-           take_number(p, r, "replica", &s->replica) && take_text(p, r, "role", &s->role) &&
-           take_bool(p, r, "serving", &s->serving) &&
-           maybe_number(p, r, "master_id", &s->master) &&
-           maybe_text(p, r, "master", &s->master_address) &&
-           take_number(p, r, "epoch", &s->epoch) &&
-           take_number(p, r, "revision", &s->revision) &&
-           take_number(p, r, "slot_chosen", &s->slot_chosen) &&
-           take_number(p, r, "slot_applied", &s->slot_applied) &&
-           take_number(p, r, "slot_last", &s->slot_last) &&
-           take_number(p, r, "slot_tables", &s->slot_tables) &&
-           take_number(p, r, "log_first", &s->log_first) &&
-           take_number(p, r, "nodes", &s->nodes) &&
-           take_number(p, r, "content_bytes", &s->content_bytes) &&
-           take_number(p, r, "memory_bytes", &s->memory_bytes) &&
-           take_text(p, r, "digest", &s->digest) &&
-           take_bool(p, r, "low_space", &s->low_space) &&
-           maybe_number(p, r, "survives", &s->survives);
+    return take_members(p, r, s) && take_state(&p->take, r, s) && take_counts(&p->take, r, s);
 }
 
 /* ------------------------------------------------------------------- replies */
@@ -304,8 +265,10 @@ static bool take_result(struct parse *p, enum wire_method method, const json_t *
         return take_content(p, result) && take_stat_of_reply(p, result) &&
                take_position(p, result);
     case WIRE_NODE_PUT:
+    case WIRE_NODE_OPEN:
         return take_stat_of_reply(p, result) &&
-               take_bool(p, result, "created", &p->reply.created) && take_position(p, result);
+               wire_take_bool(&p->take, result, "created", &p->reply.created) &&
+               take_position(p, result);
     case WIRE_NODE_CREATE:
     case WIRE_NODE_STAT:
         return take_stat_of_reply(p, result) && take_position(p, result);
@@ -315,20 +278,26 @@ static bool take_result(struct parse *p, enum wire_method method, const json_t *
     case WIRE_SESSION_CLOSE:
     case WIRE_LOCK_RELEASE:
     case WIRE_LOCK_CANCEL:
+    case WIRE_NODE_CLOSE:
+    case WIRE_WATCH_ADD:
+    case WIRE_WATCH_REMOVE:
         return take_position(p, result);
     case WIRE_SESSION_OPEN:
         return take_credential(p, result) &&
-               take_number(p, result, "lease_ms", &p->reply.lease_ms) &&
+               wire_take_number(&p->take, result, "lease_ms", &p->reply.lease_ms) &&
                take_position(p, result);
     case WIRE_SESSION_KEEPALIVE:
-        return take_number(p, result, "lease_ms", &p->reply.lease_ms) &&
+        return wire_take_number(&p->take, result, "lease_ms", &p->reply.lease_ms) &&
                take_position(p, result);
     case WIRE_LOCK_ACQUIRE:
-        return take_number(p, result, "token", &p->reply.token) &&
-               take_text(p, result, "sequencer", &p->reply.sequencer) &&
+        return wire_take_number(&p->take, result, "token", &p->reply.token) &&
+               wire_take_text(&p->take, result, "sequencer", &p->reply.sequencer) &&
                take_position(p, result);
     case WIRE_LOCK_LIST:
         return take_locks(p, result) && take_position(p, result);
+    case WIRE_LOCK_CHECK:
+        return wire_take_bool(&p->take, result, "valid", &p->reply.valid) &&
+               take_position(p, result);
     case WIRE_CELL_STATUS:
         return take_status(p, result);
     case WIRE_NO_METHOD:
@@ -372,9 +341,9 @@ static bool take_error(struct parse *p, enum wire_method method, const json_t *e
     struct wire_text word;
     p->reply.method = method;
     if (!json_is_integer(json_object_get(error, "code"))) {
-        return refuse(p, "code");
+        return wire_take_refuse(&p->take, "code");
     }
-    if (!take_text(p, error, "message", &p->reply.message)) {
+    if (!wire_take_text(&p->take, error, "message", &p->reply.message)) {
         return false;
     }
     p->reply.error = wire_json_text(json_object_get(data, "code"), &word)
@@ -386,8 +355,17 @@ static bool take_error(struct parse *p, enum wire_method method, const json_t *e
     if (json_object_get(data, "stat") != NULL && !take_stat_of_reply(p, data)) {
         return false;
     }
-    return maybe_text(p, data, "master", &p->reply.master) &&
-           maybe_number(p, data, "master_id", &p->reply.master_id);
+    const json_t *holder = json_object_get(data, "holder");
+    if (holder != NULL) {
+        struct wire_claim *claim = wire_carve(&p->take, sizeof *claim);
+        p->reply.holder = claim;
+        if (!take_claim(p, holder, claim)) {
+            return false;
+        }
+    }
+    return wire_maybe_number(&p->take, data, "left_ms", &p->reply.left_ms) &&
+           wire_maybe_text(&p->take, data, "master", &p->reply.master) &&
+           wire_maybe_number(&p->take, data, "master_id", &p->reply.master_id);
 }
 
 /* What carve() will be asked for, at most. */
@@ -395,7 +373,7 @@ static size_t room(const struct wire_json *json)
 {
     const json_t *result = json_object_get(json->root, "result");
     const json_t *base64 = json_object_get(result, "content_base64");
-    return sizeof(struct wire_status) +
+    return sizeof(struct wire_status) + sizeof(struct wire_claim) +
            json_array_size(json_object_get(result, "members")) * sizeof(struct wire_member) +
            json_array_size(json_object_get(result, "entries")) * sizeof(struct wire_child) +
            room_for_locks(json_object_get(result, "locks")) +
@@ -405,27 +383,27 @@ static size_t room(const struct wire_json *json)
 static bool parse(struct parse *p, struct wire_memory *m, enum wire_method method,
                   const struct wire_json *json)
 {
-    p->at = wire_scratch(m, room(json));
-    if (p->at == NULL) {
-        snprintf(p->detail, WIRE_DETAIL_MAX, "out of memory");
+    p->take.at = wire_scratch(m, room(json));
+    if (p->take.at == NULL) {
+        snprintf(p->take.detail, WIRE_DETAIL_MAX, "out of memory");
         return false;
     }
     const json_t *result = json_object_get(json->root, "result");
     const json_t *error = json_object_get(json->root, "error");
     if (!wire_json_id(json)) {
-        return refuse(p, "id");
+        return wire_take_refuse(&p->take, "id");
     }
     if (json_is_object(result) == json_is_object(error)) {
-        return refuse(p, "result");
+        return wire_take_refuse(&p->take, "result");
     }
     if (!(json_is_object(error) ? take_error(p, method, error)
                                 : take_result(p, method, result))) {
         return false;
     }
-    char *id = carve(p, json->id.size);
+    char *id = wire_carve(&p->take, json->id.size);
     memcpy(id, json->id.data, json->id.size);
     p->reply.id = wire_text_of(id, json->id.size);
-    assert(p->at <= m->scratch + m->scratch_capacity);
+    assert(p->take.at <= m->scratch + m->scratch_capacity);
     return true;
 }
 
@@ -436,7 +414,7 @@ bool wire_parse_reply(struct wire_memory *m, enum wire_method method, struct wir
     if (wire_json_load(m, line, &json, ret_detail) != WIRE_OK) {
         return false;
     }
-    struct parse p = {.reply = {.error = WIRE_OK}, .detail = ret_detail};
+    struct parse p = {.take = {.detail = ret_detail}, .reply = {.error = WIRE_OK}};
     if (!parse(&p, m, method, &json)) {
         return false;
     }

@@ -369,12 +369,45 @@ const char *wire_mode_word(enum wire_mode mode)
 const char *wire_method_name(enum wire_method method)
 {
     static const char *const names[] = {[WIRE_NO_METHOD] = "",
-#define METHOD_NAME(id, name) [id] = name,
-                                        WIRE_METHOD_MAP(METHOD_NAME)
-#undef METHOD_NAME
+#define NAME(id, word) [id] = word,
+                                        WIRE_METHOD_MAP(NAME)
+#undef NAME
     };
     assert((size_t)method < sizeof names / sizeof names[0]);
     return names[method];
+}
+
+const char *wire_notice_name(enum wire_notice notice)
+{
+    static const char *const names[] = {[WIRE_NO_NOTICE] = "",
+#define NAME(id, word) [id] = word,
+                                        WIRE_NOTICE_MAP(NAME)
+#undef NAME
+    };
+    assert((size_t)notice < sizeof names / sizeof names[0]);
+    return names[notice];
+}
+
+const char *wire_scope_name(enum wire_scope scope)
+{
+    static const char *const names[] = {[WIRE_NO_SCOPE] = "",
+#define NAME(id, word) [id] = word,
+                                        WIRE_SCOPE_MAP(NAME)
+#undef NAME
+    };
+    assert((size_t)scope < sizeof names / sizeof names[0]);
+    return names[scope];
+}
+
+const char *wire_change_name(enum wire_change change)
+{
+    static const char *const names[] = {[WIRE_NO_CHANGE] = "",
+#define NAME(id, word) [id] = word,
+                                        WIRE_CHANGE_MAP(NAME)
+#undef NAME
+    };
+    assert((size_t)change < sizeof names / sizeof names[0]);
+    return names[change];
 }
 
 static const struct {

@@ -13,6 +13,26 @@
 /* Appends a string literal without its NUL. */
 #define WIRE_PUT(buffer, literal) wire_append((buffer), (literal), sizeof(literal) - 1)
 
+/* `,"key":` in one literal; the first member of an object goes without it. */
+#define PUT_NUMBER(b, key, value)                                                              \
+    do {                                                                                       \
+        WIRE_PUT(b, ",\"" key "\":");                                                          \
+        wire_put_number(b, value);                                                             \
+    } while (0)
+#define PUT_STRING(b, key, value)                                                              \
+    do {                                                                                       \
+        WIRE_PUT(b, ",\"" key "\":");                                                          \
+        wire_put_string(b, value);                                                             \
+    } while (0)
+#define PUT_BOOL(b, key, value)                                                                \
+    do {                                                                                       \
+        if (value) {                                                                           \
+            WIRE_PUT(b, ",\"" key "\":true");                                                  \
+        } else {                                                                               \
+            WIRE_PUT(b, ",\"" key "\":false");                                                 \
+        }                                                                                      \
+    } while (0)
+
 static inline struct wire_text wire_text_of(const char *data, size_t size)
 {
     return (struct wire_text){.data = data, .size = size};

@@ -223,6 +223,8 @@ static struct service_config service_config_of(const struct config *config,
         .queue_commands_max = config->queue_commands_max,
         .queue_bytes_max = config->queue_max_bytes,
         .reads_max = config->reads_max,
+        .watches_max = BOOT_WATCHES_MAX,
+        .keepalives_busy = BOOT_KEEPALIVES_BUSY,
     };
     memcpy(service.cell, config->cell, STORE_CELL_MAX);
     return service;

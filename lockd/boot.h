@@ -9,7 +9,12 @@
 #include "lockd/service.h"
 #include "lockd/store.h"
 
-enum { BOOT_ERROR_MAX = 2048, BOOT_DETAIL_MAX = 512 };
+enum {
+    BOOT_ERROR_MAX = 2048,
+    BOOT_DETAIL_MAX = 512,
+    BOOT_WATCHES_MAX = 1000000,  /* Of all connections to the replica. */
+    BOOT_KEEPALIVES_BUSY = 5000, /* A second: from so many on leases are stretched. */
+};
 
 struct booted {
     struct store *store;

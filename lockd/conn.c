@@ -2,39 +2,22 @@
  *
  * conn.c -- see conn.h.
  *
- * Replies are printed into the connection's buffer and leave together at the
- * end of the loop's turn, with one call to the kernel.
+ * The life of connections, one by one and all together; lines are read in
+ * conn_input.c and written in conn_output.c.
  */
 #include "lockd/conn_internal.h"
 
 #include "lockd/clock.h"
 #include "lockd/trace.h"
 
-#include <assert.h>
-#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <utlist.h>
 
 /* --------------------------------------------------------------------- life */
-
-static void mark_dirty(struct conn *c)
-{
-    if (!c->dirty && c->state != CONN_DEAD) {
-        c->dirty = true;
-        DL_APPEND2(c->all->dirty, c, dirty_prev, dirty_next);
-    }
-}
-
-static void unmark_dirty(struct conn *c)
-{
-    if (c->dirty) {
-        c->dirty = false;
-        DL_DELETE2(c->all->dirty, c, dirty_prev, dirty_next);
-    }
-}
 
 void conn_hold(struct conn *c)
 {
@@ -62,14 +45,6 @@ void conn_drop_input(struct conn *c)
     c->line_ms = 0;
 }
 
-static void drop_output(struct conn *c)
-{
-    c->all->buffered -= c->out.capacity;
-    wire_buffer_free(&c->out);
-    c->out = (struct wire_buffer){0};
-    c->out_sent = 0;
-}
-
 /* Ends the connection.  The struct itself lives until the end of the turn,
  * because callers further up may still look at its state. */
 void conn_kill(struct conn *c, const char *reason)
@@ -82,14 +57,13 @@ void conn_kill(struct conn *c, const char *reason)
                 trace_text("reason", reason));
     ev_io_stop(all->loop, &c->reader);
     ev_io_stop(all->loop, &c->writer);
-    unmark_dirty(c);
+    conn_drop_output(c);
     unhold(c);
     close(c->fd);
     c->fd = -1;
     c->state = CONN_DEAD;
     tags_release_all(all->tags, &c->tags);
     conn_drop_input(c);
-    drop_output(c);
     HASH_DEL(all->table, c);
     LL_PREPEND2(all->dead, c, dirty_next);
     all->handler.forget(all->handler.context, c->number);
@@ -104,96 +78,14 @@ static void bury_dead(struct conns *all)
     }
 }
 
-/* ------------------------------------------------------------------- output */
-
-/* Everything is sent: what now? */
-static void on_output_empty(struct conn *c)
-{
-    c->out.size = c->out_sent = 0;
-    if (c->out.capacity > CONN_BUFFER_KEPT) {
-        drop_output(c);
-    }
-    if (c->state == CONN_ENDING && c->tags.count == 0) {
-        conn_kill(c, "end of input");
-    } else if (c->state == CONN_LINGERING && c->tags.count == 0) {
-        /* Closing now could reset the connection and with it the reply that
-         * says why, if input is still on its way; so only our half ends. */
-        shutdown(c->fd, SHUT_WR);
-    }
-}
-
-static void compact_output(struct conn *c)
-{
-    if (c->out_sent >= CONN_OUTPUT_PAUSE && c->out_sent >= c->out.size / 2) {
-        memmove(c->out.data, c->out.data + c->out_sent, conn_unsent(c));
-        c->out.size -= c->out_sent;
-        c->out_sent = 0;
-    }
-}
-
-static void send_output(struct conn *c)
-{
-    unmark_dirty(c);
-    if (c->out.failed) {
-        conn_kill(c, "out of memory");
-        return;
-    }
-    if (conn_unsent(c) > 0) {
-        const ssize_t sent =
-            send(c->fd, c->out.data + c->out_sent, conn_unsent(c), MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
-            conn_kill(c, strerror(errno));
-            return;
-        }
-        if (sent > 0) {
-            c->out_sent += (size_t)sent;
-            c->active_ms = clock_boottime_ms();
-        }
-    }
-    if (conn_unsent(c) == 0) {
-        ev_io_stop(c->all->loop, &c->writer);
-        on_output_empty(c);
-    } else {
-        compact_output(c);
-        ev_io_start(c->all->loop, &c->writer);
-    }
-}
-
-static void on_writable(struct ev_loop *loop, ev_io *io, int events)
-{
-    (void)loop;
-    (void)events;
-    send_output(io->data);
-}
-
-/* Called after anything was printed; `capacity` is what the buffer had before. */
-static void on_printed(struct conn *c, size_t capacity)
-{
-    struct conns *all = c->all;
-    all->buffered += c->out.capacity - capacity;
-    mark_dirty(c);
-    if (conn_unsent(c) > all->config->output_max_bytes) {
-        conn_kill(c, "too much unread output");
-    } else if (all->buffered > CONN_BUFFERED_MAX && conn_unsent(c) > CONN_OUTPUT_PAUSE) {
-        conn_kill(c, "the buffers of all connections are full");
-    }
-}
-
-void conn_refuse(struct conn *c, const struct wire_refusal *refusal)
-{
-    const size_t capacity = c->out.capacity;
-    wire_print_refusal(&c->out, refusal);
-    on_printed(c, capacity);
-}
-
 /* ---------------------------------------------------------------- deadlines */
 
 /* How long nothing may move while nothing is outstanding. */
 static uint64_t idle_ms(const struct conn *c)
 {
     const uint64_t configured_ms = c->all->config->idle_deadline_ms;
-    return c->sessions && configured_ms < CONN_SESSION_IDLE_MS ? CONN_SESSION_IDLE_MS
-                                                               : configured_ms;
+    return c->lasting && configured_ms < CONN_SESSION_IDLE_MS ? CONN_SESSION_IDLE_MS
+                                                              : configured_ms;
 }
 
 /* Why the connection must end now, or NULL. */
@@ -228,9 +120,9 @@ static void on_sweep(struct ev_loop *loop, ev_timer *timer, int events)
         const char *reason = overdue(c, now_ms);
         if (reason != NULL) {
             conn_kill(c, reason);
-        } else if (c->in_size == 0 && c->out.size == 0 && now_ms - c->active_ms > 1000) {
+        } else if (c->in_size == 0 && conn_unsent(c) == 0 && now_ms - c->active_ms > 1000) {
             conn_drop_input(c); /* Ten thousand idle sessions should cost little. */
-            drop_output(c);
+            conn_drop_output(c);
         }
     }
 }
@@ -295,6 +187,31 @@ static void turn_away(int fd, const char *from)
     close(fd);
 }
 
+/* What is not read shall lie here, where it is counted, not in the kernel, which would
+ * take megabytes of it from each who never reads. */
+static void bound_sending(int fd)
+{
+    const int octets = CONN_OUTPUT_PAUSE;
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &octets, sizeof octets);
+}
+
+/* A client whose machine or network went away says no word of it.  What it awaits,
+ * or what it is told, would keep its connection for ever: so the kernel asks after
+ * who is silent, and gives up who acknowledges nothing. */
+static void detect_death(int fd)
+{
+    const int on = 1;
+    const int idle_s = CONN_PROBE_S;
+    const int interval_s = CONN_PROBE_S / 3;
+    const unsigned unacknowledged_ms = CONN_SESSION_IDLE_MS;
+    /* Without them it is found later, not wrongly. */
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof interval_s);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacknowledged_ms,
+                     sizeof unacknowledged_ms);
+}
+
 void conns_accept(struct conns *all, int fd, const struct address *from)
 {
     char name[ADDRESS_MAX];
@@ -309,40 +226,16 @@ void conns_accept(struct conns *all, int fd, const struct address *from)
     c->all = all;
     c->fd = fd;
     c->active_ms = clock_boottime_ms();
+    detect_death(fd);
+    bound_sending(fd);
     ev_io_init(&c->reader, conn_on_readable, fd, EV_READ);
-    ev_io_init(&c->writer, on_writable, fd, EV_WRITE);
+    ev_io_init(&c->writer, conn_on_writable, fd, EV_WRITE);
     c->reader.data = c;
     c->writer.data = c;
     HASH_ADD(hh, all->table, number, sizeof c->number, c);
     ev_io_start(all->loop, &c->reader);
     trace_event(TRACE_DEBUG, "client.connected", trace_number("client", c->number),
                 trace_text("from", name));
-}
-
-static struct conn *find_conn(struct conns *all, uint64_t client)
-{
-    struct conn *c = NULL;
-    HASH_FIND(hh, all->table, &client, sizeof client, c);
-    return c;
-}
-
-struct wire_buffer *conns_reply_begin(struct conns *all, uint64_t client, uint64_t tag,
-                                      struct wire_text *ret_id)
-{
-    struct conn *c = find_conn(all, client);
-    if (c == NULL || !tags_find(all->tags, tag, client, ret_id)) {
-        return NULL;
-    }
-    all->buffered -= c->out.capacity; /* Until conns_reply_end(). */
-    return &c->out;
-}
-
-void conns_reply_end(struct conns *all, uint64_t client, uint64_t tag)
-{
-    struct conn *c = find_conn(all, client);
-    assert(c != NULL);
-    tags_release(all->tags, &c->tags, tag);
-    on_printed(c, /* capacity= */ 0);
 }
 
 void conns_pause(struct conns *all, bool paused)
@@ -372,7 +265,7 @@ bool conns_resume(struct conns *all)
 void conns_flush(struct conns *all)
 {
     while (all->dirty != NULL) {
-        send_output(all->dirty);
+        conn_send(all->dirty);
     }
     bury_dead(all);
 }

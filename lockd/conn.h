@@ -11,7 +11,9 @@
  *     output_max_bytes unread octets      the connection is closed
  *     half a line for line_deadline       closed
  *     nothing for idle_deadline           closed, if nothing is outstanding; with
- *                                         sessions not before CONN_SESSION_IDLE_MS
+ *                                         sessions or watches not before
+ *                                         CONN_SESSION_IDLE_MS
+ *     no acknowledgement for as long      closed: its machine or network is gone
  *     clients_max connections             `overloaded`, and closed
  *     CONN_BUFFERED_MAX octets in all     who then asks for more is closed
  *
@@ -32,6 +34,7 @@
 enum {
     CONN_READ_SIZE = 256 * 1024,    /* Octets that one read() may bring. */
     CONN_OUTPUT_PAUSE = 256 * 1024, /* No new requests while more than this is unsent. */
+    CONN_EVENTS_PAUSE = 128 * 1024, /* No more events while more than this is unsent. */
     CONN_BUFFERED_MAX = 1024 * 1024 * 1024, /* In the large buffers of all connections. */
     CONN_BUFFER_KEPT = 16 * 1024, /* Larger buffers are given back once they are empty. */
     CONN_LINGER_MS = 2000,        /* For a refused client to read why. */
@@ -51,6 +54,9 @@ struct conns_handler {
     void (*request)(void *context, uint64_t now_ms, uint64_t client, uint64_t tag,
                     const struct wire_request *request);
     void (*forget)(void *context, uint64_t client);
+    /* The client has left more than CONN_EVENTS_PAUSE unread, or has read half of
+     * that again. */
+    void (*slow)(void *context, uint64_t client, bool slow);
     void *context;
 };
 
@@ -67,6 +73,21 @@ void conns_accept(struct conns *all, int fd, const struct address *from);
 struct wire_buffer *conns_reply_begin(struct conns *all, uint64_t client, uint64_t tag,
                                       struct wire_text *ret_id);
 void conns_reply_end(struct conns *all, uint64_t client, uint64_t tag);
+
+/* Octets that many connections send: printed once, kept until the last has sent
+ * them.  They count once in CONN_BUFFERED_MAX. */
+struct conn_shared;
+
+/* Takes over the buffer's memory.  The caller has one reference.  NULL: out of
+ * memory; the buffer is freed. */
+struct conn_shared *conn_shared_new(struct conns *all, struct wire_buffer *octets);
+void conn_shared_release(struct conn_shared *shared); /* Takes NULL. */
+
+/* Sends a notification to a client, if it is still there: `head`, which is copied,
+ * and then what is shared; NULL: nothing.  When there was no memory to print it
+ * head.data is NULL: the connection ends then, because none may be left out. */
+void conns_notify(struct conns *all, uint64_t client, struct wire_text head,
+                  struct conn_shared *shared);
 
 /* Back-pressure for all: no request is taken while paused. */
 void conns_pause(struct conns *all, bool paused);

@@ -55,7 +55,8 @@ static void step_request(struct conn *c, uint64_t now_ms, const struct wire_requ
         refuse_patient(c, request);
         return;
     }
-    c->sessions = c->sessions || request->has_session || request->method == WIRE_SESSION_OPEN;
+    c->lasting = c->lasting || request->has_session || request->method == WIRE_SESSION_OPEN ||
+                 request->method == WIRE_WATCH_ADD;
     const uint32_t tag = tags_take(all->tags, &c->tags, c->number, request->id, patient);
     if (tag == 0) {
         conn_kill(c, "out of memory");

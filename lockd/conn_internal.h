@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * conn_internal.h -- what conn.c (life, output, deadlines) and conn_input.c
- * (lines) know of a connection.
+ * conn_internal.h -- what conn.c (life, deadlines), conn_input.c (lines) and
+ * conn_output.c (what leaves) know of a connection.
  *
  *              end of input             all answered and sent
  *     OPEN ------------------> ENDING ------------------------> DEAD
@@ -18,9 +18,21 @@
 #include "lockd/conn.h"
 #include "lockd/tags.h"
 
+#include <sys/uio.h>
 #include <uthash.h>
 
+enum {
+    CONN_VECTORS = 1024, /* Runs of octets that one call sends: IOV_MAX of Linux. */
+    CONN_PROBE_S = 30,   /* How long a peer may be silent before the kernel asks after it. */
+};
+
 enum conn_state { CONN_OPEN, CONN_ENDING, CONN_LINGERING, CONN_DEAD };
+
+/* Shared octets that stand behind the first `at` of the connection's own. */
+struct conn_piece {
+    struct conn_shared *shared;
+    size_t at;
+};
 
 struct conn {
     uint64_t number;
@@ -33,13 +45,18 @@ struct conn {
     int fd;
     enum conn_state state;
     bool dirty, held;
-    bool sessions; /* It has carried a session's requests. */
+    bool lasting; /* It has carried a session's requests, or watches. */
+    bool slow;    /* It leaves much unread, and the handler knows. */
 
     char *in; /* What was read and not yet parsed. */
     size_t in_size, in_capacity;
     size_t in_scanned; /* Without a newline up to here. */
     struct wire_buffer out;
     size_t out_sent;
+    struct conn_piece *pieces; /* Those of pieces_first to pieces_count are unsent, ... */
+    size_t pieces_first, pieces_count, pieces_capacity;
+    size_t shared_sent;   /* ... except so much of the first. */
+    size_t shared_unsent; /* Octets in them. */
     struct tag_list tags; /* Of the outstanding requests. */
     uint64_t active_ms;   /* When octets last moved. */
     uint64_t line_ms;     /* Since when there is half a line; 0: there is none. */
@@ -56,15 +73,16 @@ struct conns {
     struct tags *tags;
     struct wire_memory memory;
     char *shared; /* CONN_READ_SIZE octets. */
+    struct iovec vectors[CONN_VECTORS]; /* Of the call that is being made. */
     uint64_t number_last;
-    size_t buffered; /* Octets of the connections' buffers. */
+    size_t buffered; /* Octets of the connections' buffers; of shared ones, once. */
     bool paused;
     bool requests; /* Some were handed over since this was last cleared. */
 };
 
 static inline size_t conn_unsent(const struct conn *c)
 {
-    return c->out.size - c->out_sent;
+    return c->out.size - c->out_sent + c->shared_unsent;
 }
 
 /* conn.c.  A killed connection has given everything back, but the struct lives
@@ -72,7 +90,12 @@ static inline size_t conn_unsent(const struct conn *c)
 void conn_kill(struct conn *c, const char *reason);
 void conn_hold(struct conn *c);
 void conn_drop_input(struct conn *c);
+
+/* conn_output.c. */
 void conn_refuse(struct conn *c, const struct wire_refusal *refusal);
+void conn_send(struct conn *c);
+void conn_on_writable(struct ev_loop *loop, ev_io *io, int events);
+void conn_drop_output(struct conn *c);
 
 /* conn_input.c.  May more requests be taken now? */
 bool conn_may_go_on(const struct conn *c);

@@ -60,6 +60,16 @@ static enum service_op op_of(enum wire_method method)
         return SERVICE_LOCK_CANCEL;
     case WIRE_LOCK_LIST:
         return SERVICE_LOCK_LIST;
+    case WIRE_LOCK_CHECK:
+        return SERVICE_LOCK_CHECK;
+    case WIRE_NODE_OPEN:
+        return SERVICE_NODE_OPEN;
+    case WIRE_NODE_CLOSE:
+        return SERVICE_NODE_CLOSE;
+    case WIRE_WATCH_ADD:
+        return SERVICE_WATCH_ADD;
+    case WIRE_WATCH_REMOVE:
+        return SERVICE_WATCH_REMOVE;
     case WIRE_CELL_STATUS:
         return SERVICE_STATUS;
     case WIRE_NO_METHOD:
@@ -100,9 +110,33 @@ static enum wire_method method_of(enum service_op op)
         return WIRE_LOCK_CANCEL;
     case SERVICE_LOCK_LIST:
         return WIRE_LOCK_LIST;
+    case SERVICE_LOCK_CHECK:
+        return WIRE_LOCK_CHECK;
+    case SERVICE_NODE_OPEN:
+        return WIRE_NODE_OPEN;
+    case SERVICE_NODE_CLOSE:
+        return WIRE_NODE_CLOSE;
+    case SERVICE_WATCH_ADD:
+        return WIRE_WATCH_ADD;
+    case SERVICE_WATCH_REMOVE:
+        return WIRE_WATCH_REMOVE;
     }
     assert(false && "the service answers what it was asked");
     return WIRE_NO_METHOD;
+}
+
+/* Of what is made; 0: nothing is. */
+static enum lease_kind kind_of(enum wire_kind kind)
+{
+    switch (kind) {
+    case WIRE_FILE:
+        return LEASE_FILE;
+    case WIRE_DIRECTORY:
+        return LEASE_DIRECTORY;
+    case WIRE_KIND_NONE:
+        break;
+    }
+    return (enum lease_kind)0;
 }
 
 void gateway_request(struct gateway *g, const struct wire_request *in, uint64_t client,
@@ -114,7 +148,8 @@ void gateway_request(struct gateway *g, const struct wire_request *in, uint64_t 
         .op = op_of(in->method),
         .principal = bytes_of(g->config.principal, strlen(g->config.principal)),
         .name = gateway_bytes(in->name),
-        .kind = in->kind == WIRE_DIRECTORY ? LEASE_DIRECTORY : LEASE_FILE,
+        .kind = kind_of(in->kind),
+        .ephemeral = in->ephemeral,
         .content = in->has_content ? gateway_bytes(in->content) : bytes_of(NULL, 0),
         .if_generation = in->if_generation,
         .if_instance = in->if_instance,
@@ -122,6 +157,7 @@ void gateway_request(struct gateway *g, const struct wire_request *in, uint64_t 
         .limit = in->limit,
     };
     gateway_take_session(g, in, ret_request);
+    gateway_take_watches(g, in, ret_request);
 }
 
 /* ------------------------------------------------------------------- errors */
@@ -169,6 +205,8 @@ enum wire_error gateway_refusal(enum lease_rc rc)
         return WIRE_OLD_EPOCH;
     case LEASE_DENIED:
         return WIRE_DENIED;
+    case LEASE_LOCK_DELAY:
+        return WIRE_LOCK_DELAY;
     case LEASE_WAITING:
         break; /* The service keeps whoever waits, and answers later. */
     }
@@ -184,7 +222,8 @@ static bool needs_words(enum lease_rc rc)
            rc == LEASE_OWNED || rc == LEASE_ACKNOWLEDGED;
 }
 
-static void print_refused(const struct service_reply *in, struct wire_reply *out)
+static void print_refused(struct gateway *g, const struct service_reply *in,
+                          struct wire_reply *out)
 {
     assert(in->rc != LEASE_OK);
     out->error = gateway_refusal(in->rc);
@@ -192,6 +231,9 @@ static void print_refused(const struct service_reply *in, struct wire_reply *out
         out->message = gateway_text(lease_rc_text(in->rc));
     }
     out->has_stat = in->rc == LEASE_CONFLICT && in->stat.instance != 0;
+    if (in->rc == LEASE_LOCK_DELAY) {
+        gateway_put_delay(g, in, out);
+    }
 }
 
 static void print_not_master(struct gateway *g, const struct service_reply *in,
@@ -227,6 +269,8 @@ static struct wire_stat stat_of(const struct lease_stat *stat)
         .modified_ms = stat->modified_wall_ms,
         .size = stat->size,
         .children = stat->children,
+        .lock_token = stat->lock_token,
+        .ephemeral = stat->ephemeral,
     };
 }
 
@@ -254,6 +298,7 @@ static void print_done(struct gateway *g, const struct service_reply *in,
         reply->has_stat = true;
         break;
     case SERVICE_PUT:
+    case SERVICE_NODE_OPEN:
         reply->created = in->created;
         reply->has_stat = true;
         break;
@@ -276,11 +321,17 @@ static void print_done(struct gateway *g, const struct service_reply *in,
     case SERVICE_LOCK_LIST:
         gateway_put_locks(g, in, reply);
         break;
+    case SERVICE_LOCK_CHECK:
+        reply->valid = in->valid;
+        break;
     case SERVICE_STATUS:
     case SERVICE_DELETE:
     case SERVICE_SESSION_CLOSE:
     case SERVICE_LOCK_RELEASE:
     case SERVICE_LOCK_CANCEL:
+    case SERVICE_NODE_CLOSE:
+    case SERVICE_WATCH_ADD:
+    case SERVICE_WATCH_REMOVE:
         break;
     }
 }
@@ -308,7 +359,7 @@ void gateway_reply(struct gateway *g, const struct service_reply *in, struct wir
         print_done(g, in, &reply);
         break;
     case SERVICE_REFUSED:
-        print_refused(in, &reply);
+        print_refused(g, in, &reply);
         break;
     case SERVICE_NOT_MASTER:
         print_not_master(g, in, &reply);

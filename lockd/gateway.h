@@ -37,6 +37,17 @@ void gateway_request(struct gateway *g, const struct wire_request *in, uint64_t 
 void gateway_reply(struct gateway *g, const struct service_reply *in, struct wire_text id,
                    struct wire_buffer *out);
 
+/* An event of the service as a notification.  Of a change the octets are `head`,
+ * which names the watch and is each receiver's own, and a tail that depends only
+ * on event->change, count, first_revision, content and old, so that it is printed
+ * once for all who are told the same. */
+void gateway_event_head(const struct service_event *in, struct wire_buffer *head);
+void gateway_event_tail(struct gateway *g, const struct service_event *in,
+                        struct wire_buffer *tail);
+
+/* Any other event, whole. */
+void gateway_event(struct gateway *g, const struct service_event *in, struct wire_buffer *out);
+
 /* The refusals of the cell in the words of the wire. */
 enum wire_error gateway_refusal(enum lease_rc rc);
 

@@ -4,6 +4,7 @@
  *
  *     gateway.c          requests, refusals and outcomes, nodes
  *     gateway_lock.c     sessions and their secrets, locks and their holders
+ *     gateway_watch.c    watches and events
  *     gateway_status.c   cell.status
  */
 #ifndef LOCKD_GATEWAY_INTERNAL_H
@@ -24,12 +25,14 @@ struct gateway {
 
     /* Of the request being handed over. */
     struct lease_range acks[LEASE_ACK_RANGES_MAX];
+    struct service_watch watches[SERVICE_WATCHES_PAGE];
 
     /* Of the reply being printed.  Only the pages that are needed are ever
      * touched. */
     struct wire_child children[LEASE_LIST_MAX];
     struct wire_lock locks[LEASE_LIST_MAX];
     struct wire_claim claims[LEASE_LIST_MAX];
+    struct wire_claim holder;
     char names[LEASE_LIST_MAX][GATEWAY_NAME_MAX]; /* Of the locks. */
     char sequencer[GATEWAY_SEQUENCER_MAX];
     char secret[WIRE_SECRET];
@@ -65,6 +68,23 @@ void gateway_put_acquired(struct gateway *g, const struct service_reply *in,
                           struct wire_reply *out);
 void gateway_put_locks(struct gateway *g, const struct service_reply *in,
                        struct wire_reply *out);
+
+void gateway_put_delay(struct gateway *g, const struct service_reply *in,
+                       struct wire_reply *out);
+
+/* The whole name of a node, as any client of the cell may use it. */
+struct wire_text gateway_name(const struct gateway *g, struct bytes path,
+                              char ret_name[GATEWAY_NAME_MAX]);
+
+static inline enum wire_mode gateway_mode(enum lease_mode mode)
+{
+    return mode == LEASE_SHARED ? WIRE_SHARED : WIRE_EXCLUSIVE;
+}
+
+/* --------------------------------------------------------- gateway_watch.c */
+
+void gateway_take_watches(struct gateway *g, const struct wire_request *in,
+                          struct service_request *out);
 
 /* -------------------------------------------------------- gateway_status.c */
 

@@ -20,6 +20,7 @@ static_assert((int)WIRE_LABEL_MAX == (int)LEASE_LABEL_MAX, "a label that is read
 static_assert((int)WIRE_LEASE_MS_MIN == (int)LEASE_SESSION_MS_MIN &&
                   (int)WIRE_LEASE_MS_MAX == (int)LEASE_SESSION_MS_MAX,
               "a lease that is read is granted");
+static_assert((int)WIRE_DELAY_MS_MAX == (int)LEASE_DELAY_MS_MAX, "so is a lock-delay");
 static_assert((int)WIRE_ACK_RANGES_MAX == (int)LEASE_ACK_RANGES_MAX, "so are ranges");
 
 /* ----------------------------------------------------------------- sessions */
@@ -99,6 +100,7 @@ void gateway_take_session(struct gateway *g, const struct wire_request *in,
     out->wait = in->wait_ms != 0;
     out->wait_ms = in->wait_ms == WIRE_FOR_EVER ? 0 : (uint32_t)in->wait_ms;
     out->create = in->create;
+    out->delay_ms = (uint32_t)in->delay_ms;
     out->handle = in->handle;
     out->token = in->token;
     out->cancel = in->cancel;
@@ -108,9 +110,8 @@ void gateway_take_session(struct gateway *g, const struct wire_request *in,
 
 /* -------------------------------------------------------------------- locks */
 
-/* The whole name of a node, as any client of the cell may use it. */
-static struct wire_text name_of(const struct gateway *g, struct bytes path,
-                                char ret_name[GATEWAY_NAME_MAX])
+struct wire_text gateway_name(const struct gateway *g, struct bytes path,
+                              char ret_name[GATEWAY_NAME_MAX])
 {
     assert(path.size <= LEASE_PATH_MAX);
     const int size = path.size == 0
@@ -124,7 +125,7 @@ static struct wire_text name_of(const struct gateway *g, struct bytes path,
 void gateway_put_acquired(struct gateway *g, const struct service_reply *in,
                           struct wire_reply *out)
 {
-    const struct wire_text name = name_of(g, in->path, g->sequencer);
+    const struct wire_text name = gateway_name(g, in->path, g->sequencer);
     const int size = snprintf(g->sequencer + name.size, sizeof g->sequencer - name.size,
                               ":%s:%llu", in->mode == LEASE_SHARED ? "shared" : "exclusive",
                               (unsigned long long)in->token);
@@ -133,11 +134,14 @@ void gateway_put_acquired(struct gateway *g, const struct service_reply *in,
     out->sequencer = (struct wire_text){.data = g->sequencer, .size = name.size + (size_t)size};
 }
 
-static struct wire_claim claim_of(const struct lease_claim *claim)
+static struct wire_claim claim_of(const struct lease_claim *claim, uint64_t left_ms)
 {
     return (struct wire_claim){
         .held = claim->held,
-        .mode = claim->mode == LEASE_SHARED ? WIRE_SHARED : WIRE_EXCLUSIVE,
+        .delayed = claim->delayed,
+        .delay_ms = claim->delay_ms,
+        .left_ms = left_ms,
+        .mode = gateway_mode(claim->mode),
         .session = claim->session,
         .label = gateway_octets(claim->label),
         .handle = claim->handle,
@@ -155,14 +159,14 @@ void gateway_put_locks(struct gateway *g, const struct service_reply *in,
         const struct service_lock *lock = &in->locks[i];
         assert(lock->claims_count <= LEASE_LIST_MAX - used); /* A page is counted in claims. */
         g->locks[i] = (struct wire_lock){
-            .name = name_of(g, lock->path, g->names[i]),
+            .name = gateway_name(g, lock->path, g->names[i]),
             .instance = lock->instance,
             .claims = &g->claims[used],
             .claims_count = lock->claims_count,
             .more = lock->more,
         };
         for (uint32_t k = 0; k < lock->claims_count; k++) {
-            g->claims[used++] = claim_of(&lock->claims[k]);
+            g->claims[used++] = claim_of(&lock->claims[k], lock->left_ms[k]);
         }
     }
     out->locks = g->locks;
@@ -170,4 +174,15 @@ void gateway_put_locks(struct gateway *g, const struct service_reply *in,
     /* Of the list of one lock, it is its claims that go on. */
     out->more = in->more && in->next_instance != 0;
     out->next_instance = in->next_instance;
+}
+
+/* How long the lock stays closed yet, and who left it so. */
+void gateway_put_delay(struct gateway *g, const struct service_reply *in,
+                       struct wire_reply *out)
+{
+    out->left_ms = in->left_ms;
+    if (in->holder != NULL) {
+        g->holder = claim_of(in->holder, in->left_ms);
+        out->holder = &g->holder;
+    }
 }

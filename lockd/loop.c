@@ -44,11 +44,14 @@ struct loop {
 
     uint64_t polled_ms; /* When the loop last came back from waiting. */
     bool report_due;
+    bool resumed; /* A client reads again: the service has something to say to it. */
     bool low_space;
-    bool alone;     /* A cell of one replica. */
+    bool alone; /* A cell of one replica. */
     bool announced;
     bool stopping;
     uint64_t stop_at_ms;
+
+    struct wire_buffer head; /* Of the notification being sent. */
 
     struct paxos_note note; /* The last one logged, and ... */
     uint64_t note_ms;       /* ... when. */
@@ -70,6 +73,13 @@ static void on_client_gone(void *context, uint64_t client)
 {
     struct loop *l = context;
     service_forget(l->service, client);
+}
+
+static void on_client_slow(void *context, uint64_t client, bool slow)
+{
+    struct loop *l = context;
+    service_slow(l->service, client, slow);
+    l->resumed = l->resumed || !slow; /* What was held back for it can go on. */
 }
 
 static void on_peer_message(void *context, uint64_t now_ms, const struct paxos_message *message)
@@ -228,6 +238,58 @@ static void reply(struct loop *l, const struct service_reply *answer)
     }
 }
 
+/* Are both told the same, so that one print does for both? */
+static bool same_tail(const struct service_event *a, const struct service_event *b)
+{
+    return a->change == b->change && a->count == b->count &&
+           a->first_revision == b->first_revision && a->content == b->content &&
+           a->old == b->old;
+}
+
+static struct conn_shared *print_tail(struct loop *l, const struct service_event *event)
+{
+    struct wire_buffer octets = {.data = NULL};
+    gateway_event_tail(l->gateway, event, &octets);
+    return conn_shared_new(l->conns, &octets);
+}
+
+/* Sends what was printed into the head, and what is shared behind it. */
+static void notify(struct loop *l, uint64_t client, struct conn_shared *shared)
+{
+    const struct wire_text head = {.data = l->head.failed ? NULL : l->head.data,
+                                   .size = l->head.size};
+    conns_notify(l->conns, client, head, shared);
+    if (l->head.failed) {
+        wire_buffer_free(&l->head);
+    }
+}
+
+/* Events of one change stand together, so the tail of the last one is all that
+ * need be kept. */
+static void tell(struct loop *l, const struct service_event *events, uint32_t count)
+{
+    struct conn_shared *tail = NULL;
+    const struct service_event *printed = NULL; /* As the tail says. */
+    for (uint32_t i = 0; i < count; i++) {
+        const struct service_event *event = &events[i];
+        l->head.size = 0;
+        if (event->kind != SERVICE_EVENT_CHANGE) {
+            gateway_event(l->gateway, event, &l->head);
+            notify(l, event->client, NULL);
+            continue;
+        }
+        if (printed == NULL || !same_tail(printed, event)) {
+            conn_shared_release(tail);
+            tail = print_tail(l, event);
+            printed = event;
+        }
+        l->head.failed = tail == NULL;
+        gateway_event_head(event, &l->head);
+        notify(l, event->client, tail);
+    }
+    conn_shared_release(tail);
+}
+
 static void act(struct loop *l, uint64_t now_ms, const struct service_output *out)
 {
     /* Messages first: the peers' disks shall work while ours does. */
@@ -244,6 +306,7 @@ static void act(struct loop *l, uint64_t now_ms, const struct service_output *ou
     for (uint32_t i = 0; i < out->reads_count; i++) {
         writer_read_log(l->writer, &out->reads[i]);
     }
+    tell(l, out->events, out->events_count);
     for (uint32_t i = 0; i < out->replies_count; i++) {
         reply(l, &out->replies[i]);
     }
@@ -312,6 +375,7 @@ static void on_prepare(struct ev_loop *ev, ev_prepare *prepare, int events)
     }
     uint64_t wake_at_ms = 0;
     bool more = true;
+    l->resumed = false;
     for (uint32_t round = 0; more && round < LOOP_ROUNDS; round++) {
         more = turn(l, &wake_at_ms);
         conns_pause(l->conns, writer_full(l->writer));
@@ -326,7 +390,7 @@ static void on_prepare(struct ev_loop *ev, ev_prepare *prepare, int events)
     if (now_ms - l->polled_ms >= LOOP_SLOW_MS) {
         trace_event(TRACE_WARN, "loop.slow", trace_number("ms", now_ms - l->polled_ms));
     }
-    set_wake(l, more ? 0 : wake_at_ms);
+    set_wake(l, more || l->resumed ? 0 : wake_at_ms);
     if (l->stopping) {
         end_if_done(l, now_ms);
     }
@@ -391,8 +455,10 @@ static void start_watchers(struct loop *l)
 
 static bool open_clients(struct loop *l, char ret_error[CONFIG_ERROR_MAX])
 {
-    const struct conns_handler handler = {
-        .request = on_client_request, .forget = on_client_gone, .context = l};
+    const struct conns_handler handler = {.request = on_client_request,
+                                          .forget = on_client_gone,
+                                          .slow = on_client_slow,
+                                          .context = l};
     const struct gateway_config gateway = {.cell = l->config->cell,
                                            .principal = l->config->principal,
                                            .self = l->config->replica,
@@ -462,6 +528,7 @@ static bool close_loop(struct loop *l)
     listener_close(l->clients);
     listener_close(l->members);
     conns_free(l->conns);
+    wire_buffer_free(&l->head);
     peers_free(l->peers);
     gateway_free(l->gateway);
     if (l->ev != NULL) {
@@ -472,9 +539,8 @@ static bool close_loop(struct loop *l)
 
 int loop_run(const struct config *config, struct booted *booted)
 {
-    struct loop l = {.config = config,
-                     .service = booted->service,
-                     .alone = booted->members.count == 1};
+    struct loop l = {
+        .config = config, .service = booted->service, .alone = booted->members.count == 1};
     char error[CONFIG_ERROR_MAX] = "";
     const bool opened = open_loop(&l, booted, error);
     if (opened) {

@@ -67,9 +67,11 @@ static void look_at_mastership(struct service *s)
         queue_lost(s);
         reads_lost(s);
         sessions_lost(s);
+        watchers_lost(s);
     }
     if (epoch != 0) {
         sessions_begin(s);
+        watches_begin(s);
     }
 }
 
@@ -141,6 +143,9 @@ static bool is_named(const struct service_request *request)
     case SERVICE_DELETE:
     case SERVICE_LOCK_ACQUIRE:
     case SERVICE_LOCK_RELEASE:
+    case SERVICE_LOCK_CHECK:
+    case SERVICE_NODE_OPEN:
+    case SERVICE_NODE_CLOSE:
         return true;
     case SERVICE_LOCK_LIST:
         return request->name.size > 0;
@@ -149,6 +154,8 @@ static bool is_named(const struct service_request *request)
     case SERVICE_SESSION_KEEPALIVE:
     case SERVICE_SESSION_CLOSE:
     case SERVICE_LOCK_CANCEL:
+    case SERVICE_WATCH_ADD:
+    case SERVICE_WATCH_REMOVE:
         break;
     }
     return false;
@@ -168,11 +175,18 @@ static bool is_signed(const struct service_request *request, bool one_shot,
     return request->request != 0;
 }
 
+/* Nobody has a node open without knowing which. */
+static bool is_pinned(const struct service_request *request, enum lease_rc *ret_rc)
+{
+    *ret_rc = LEASE_STALE_INSTANCE;
+    return request->op != SERVICE_NODE_CLOSE || request->if_instance != LEASE_ANY;
+}
+
 static void request_write(struct service *s, const struct service_request *request,
                           struct bytes path, bool one_shot)
 {
     enum lease_rc rc;
-    if (is_signed(request, one_shot, &rc)) {
+    if (is_signed(request, one_shot, &rc) && is_pinned(request, &rc)) {
         queue_request(s, request, path);
     } else {
         reply_add(s, request->client, request->tag, request->op, SERVICE_REFUSED)->rc = rc;
@@ -197,6 +211,7 @@ void service_request(struct service *s, uint64_t now_ms, const struct service_re
     case SERVICE_STAT:
     case SERVICE_LIST:
     case SERVICE_LOCK_LIST:
+    case SERVICE_LOCK_CHECK:
         read_request(s, now_ms, request, path);
         return;
     case SERVICE_PUT:
@@ -208,6 +223,8 @@ void service_request(struct service *s, uint64_t now_ms, const struct service_re
     case SERVICE_LOCK_ACQUIRE:
     case SERVICE_LOCK_RELEASE:
     case SERVICE_LOCK_CANCEL:
+    case SERVICE_NODE_OPEN:
+    case SERVICE_NODE_CLOSE:
         request_write(s, request, path, /* one_shot= */ false);
         return;
     case SERVICE_SESSION_OPEN:
@@ -215,6 +232,12 @@ void service_request(struct service *s, uint64_t now_ms, const struct service_re
         return;
     case SERVICE_SESSION_KEEPALIVE:
         keepalive_request(s, now_ms, request);
+        return;
+    case SERVICE_WATCH_ADD:
+        watch_request(s, now_ms, request);
+        return;
+    case SERVICE_WATCH_REMOVE:
+        unwatch_request(s, request);
         return;
     }
     assert(false && "an operation of the service");
@@ -273,9 +296,11 @@ static void forget_all(struct service *s)
     keepalives_forget(s, is_forgotten);
     for (uint32_t i = 0; i < s->forgotten_count; i++) {
         waiting_forget(s, s->forgotten[i]);
+        watches_forget(s, s->forgotten[i]);
     }
     if (!s->turned) { /* Else they are handed out, and stay as they are. */
         forget_replies(s);
+        events_forget(s, is_forgotten);
     }
     s->forgotten_count = 0;
 }
@@ -311,8 +336,8 @@ void service_hand_over(struct service *s, uint64_t now_ms)
  * the mastership away by itself. */
 static void hand_over(struct service *s)
 {
-    const bool drained =
-        s->queue.queued == 0 && s->reads.count == 0 && s->keepalives.count == 0;
+    const bool drained = s->queue.queued == 0 && s->reads.count == 0 &&
+                         s->keepalives.count == 0 && s->watches.pages == NULL;
     if (s->closing && !s->released &&
         (s->epoch == 0 || drained || s->now_ms >= s->release_by_ms)) {
         s->released = true;
@@ -324,7 +349,7 @@ static void hand_over(struct service *s)
 bool is_settled(const struct service *s)
 {
     if (!s->closing || !s->released || s->queue.count > 0 || s->reads.count > 0 ||
-        s->keepalives.count > 0) {
+        s->keepalives.count > 0 || s->watches.pages != NULL) {
         return false;
     }
     struct paxos_status status;
@@ -334,7 +359,8 @@ bool is_settled(const struct service *s)
 
 bool service_idle(const struct service *s)
 {
-    return is_settled(s) && s->replies_count == 0 && s->final_set && !s->set.outstanding;
+    return is_settled(s) && s->replies_count == 0 && s->watches.events_count == 0 &&
+           s->final_set && !s->set.outstanding;
 }
 
 /* ------------------------------------------------------------------- status */
@@ -358,10 +384,13 @@ void service_status(const struct service *s, uint64_t now_ms, struct service_sta
     *ret_status = (struct service_status){
         .position = lease_position(s->lease),
         .counts = lease_counts(s->lease),
+        .history_floor = lease_history_floor(s->lease),
         .digest = lease_digest(s->lease),
         .tables_slot = s->tables_slot,
         .log_first = s->log_first,
         .low_space = s->low_space,
+        .stretch_ms = lease_stretch_ms(s->lease),
+        .watches = s->watches.count,
         .now_ms = now_ms,
     };
     paxos_status(s->paxos, now_ms, &ret_status->paxos);
@@ -392,6 +421,7 @@ void service_check(const struct service *s)
     reads_check(s);
     sessions_check(s);
     waiting_check(s);
+    index_check(s);
 }
 
 /* --------------------------------------------------------------------- turn */
@@ -476,6 +506,7 @@ static uint64_t wake_at(const struct service *s)
         at_ms = earlier(at_ms, s->release_by_ms);
     }
     at_ms = earlier(at_ms, sessions_wake_ms(s));
+    at_ms = earlier(at_ms, events_wake_ms(s));
     return at_ms > s->now_ms ? at_ms : s->now_ms; /* Else the next turn would seem late. */
 }
 
@@ -500,11 +531,19 @@ const struct service_output *service_turn(struct service *s, uint64_t now_ms, ui
 
     const struct paxos_ready *ready = paxos_ready(s->paxos);
     s->paxos_wake_ms = ready->wake_at_ms;
+    if (mutant(reply_before_event)) {
+        events_tell(s);
+    }
     apply_chosen(s, ready);
     queue_give_up(s);
     keepalives_answer(s, ready->confirmed);
-    const bool reads_left = !reads_answer(s, ready->confirmed);
+    const uint64_t round = watches_answer(s, ready->confirmed);
+    const bool reads_left = !reads_answer(s, round) || round < ready->confirmed;
     answer_status(s);
+    answer_delays(s);
+    if (!mutant(reply_before_event)) {
+        events_tell(s);
+    }
 
     /* Slots that were chosen make room in the window for what has queued. */
     const bool room = s->queue.queued > 0 && s->epoch != 0 && ready->chosen_count > 0;
@@ -516,11 +555,13 @@ const struct service_output *service_turn(struct service *s, uint64_t now_ms, ui
         .store = fill_batch(s, ready),
         .reads = ready->reads,
         .reads_count = ready->reads_count,
+        .events = s->watches.events,
+        .events_count = s->watches.events_count,
         .replies = s->replies,
         .replies_count = s->replies_count,
         .notes = ready->notes,
         .notes_count = ready->notes_count,
-        .more = reads_left || room,
+        .more = reads_left || room || events_left(s),
     };
     s->wake_at_ms = wake_at(s);
     s->output.wake_at_ms = s->wake_at_ms;
@@ -533,6 +574,9 @@ void service_advance(struct service *s)
     assert(s->turned);
     s->turned = false;
     s->replies_count = 0;
+    s->watches.events_count = 0;
+    s->watches.events_octets = 0;
+    s->watches.changes_count = 0;
     waiting_recycle(s);
     paxos_advance(s->paxos);
     look_at_mastership(s);

@@ -79,7 +79,9 @@ static void make_queues(struct service *s)
     s->lists.locks = table_new(s, READ_TURN_CLAIMS, sizeof *s->lists.locks);
     s->lists.claims = table_new(s, READ_TURN_CLAIMS, sizeof *s->lists.claims);
     s->lists.paths = table_new(s, READ_TURN_CLAIMS + 1, sizeof *s->lists.paths);
-    s->judged.commands = table_new(s, KEEPER_BATCH, sizeof *s->judged.commands);
+    s->lists.left_ms = table_new(s, READ_TURN_CLAIMS, sizeof *s->lists.left_ms);
+    s->lists.failed = table_new(s, HOLDERS_TURN, sizeof *s->lists.failed);
+    s->judged.commands = table_new(s, KEEPER_BATCH + 1, sizeof *s->judged.commands);
     s->judged.octets = table_new(s, JUDGED_OCTETS, 1);
     s->replies =
         table_grow(s, NULL, 0, &s->replies_capacity, REPLIES_FIRST, sizeof *s->replies);
@@ -103,8 +105,8 @@ struct service *service_new(const struct service_config *config,
     s->batch_bytes = config->paxos.value_max < SERVICE_BATCH_BYTES ? config->paxos.value_max
                                                                    : SERVICE_BATCH_BYTES;
     make_queues(s);
+    s->watches.pages_end = &s->watches.pages;
     s->lease = lease_new(allocator, &config->limits);
-    s->keeper = keeper_new(allocator);
     s->paxos_block = table_new(s, paxos_size(&config->paxos), 1);
     return s;
 }
@@ -115,9 +117,12 @@ void service_free(struct service *s)
         return;
     }
     table_free(s, s->paxos_block, paxos_size(&s->config.paxos), 1);
-    keeper_free(s->keeper);
+    if (s->keeper != NULL) {
+        keeper_free(s->keeper);
+    }
     lease_free(s->lease);
     waiting_free(s);
+    watchers_free(s);
     table_free(s, s->queue.commands, s->queue.capacity, sizeof *s->queue.commands);
     table_free(s, s->queue.octets.data, s->queue.octets.capacity, 1);
     table_free(s, s->reads.reads, s->reads.capacity, sizeof *s->reads.reads);
@@ -127,7 +132,9 @@ void service_free(struct service *s)
     table_free(s, s->lists.claims, READ_TURN_CLAIMS, sizeof *s->lists.claims);
     table_free(s, s->lists.paths, READ_TURN_CLAIMS + 1, sizeof *s->lists.paths);
     table_free(s, s->keepalives.waiting, s->keepalives.capacity, sizeof *s->keepalives.waiting);
-    table_free(s, s->judged.commands, KEEPER_BATCH, sizeof *s->judged.commands);
+    table_free(s, s->lists.left_ms, READ_TURN_CLAIMS, sizeof *s->lists.left_ms);
+    table_free(s, s->lists.failed, HOLDERS_TURN, sizeof *s->lists.failed);
+    table_free(s, s->judged.commands, KEEPER_BATCH + 1, sizeof *s->judged.commands);
     table_free(s, s->judged.octets, JUDGED_OCTETS, 1);
     table_free(s, s->replies, s->replies_capacity, sizeof *s->replies);
     table_free(s, s->set.rows, s->set.rows_capacity, sizeof *s->set.rows);
@@ -166,5 +173,6 @@ bool service_start(struct service *s, const struct paxos_restored *restored)
     if (restored->chosen != lease_position(s->lease).slot) {
         return false;
     }
+    s->keeper = keeper_new(&s->allocator, restored->hard.members.settings.drift_ppm);
     return paxos_init(s->paxos_block, &s->config.paxos, restored, &s->paxos) == PAXOS_OK;
 }

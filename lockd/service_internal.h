@@ -7,8 +7,12 @@
  *     service_queue.c    writes: from the request through the log to the outcome
  *     service_read.c     reads: from the request through a round to the answer
  *     service_session.c  KeepAlives, the secret of a session, and the keeper
- *     service_lock.c     locks: the outcomes of acquires, and lists of who holds
+ *     service_stretch.c  how long a lease KeepAlives are answered with under load
+ *     service_lock.c     locks: outcomes of acquires, lists of who holds, lock-delays
  *     service_waiting.c  who is told later than the entry of his command
+ *     service_watch.c    watches: set, given up and lost
+ *     service_watch_index.c  the watches of a name, of a client, and of a change
+ *     service_tell.c     events: which watch is told what, and when
  *     service_boot.c     the making of a service, and its start from the store
  *     pending.c          who awaits which command
  */
@@ -31,6 +35,16 @@ enum {
     WAITER_PATH = 96,                         /* A longer path needs memory of its own. */
     JUDGED_OCTETS = 64 * KEEPER_BATCH,        /* What the keeper asks for in one turn. */
     AWAY_MS = 20, /* A loop that comes this much later than it was asked to was away. */
+    HOLDERS_TURN = 256, /* Failed holders named in the refusals of one turn. */
+    PAGES_TURN = 8,     /* Pages of watches set in one turn. */
+    PAGES_OCTETS_MAX = 16 * 1024 * 1024, /* Of pages that await their rounds. */
+    TELL_CREDIT = 1024,                  /* Events told to one client in one turn, ... */
+    TELL_CREDIT_OCTETS = 1024 * 1024,    /* ... and octets of their names and contents. */
+    TELL_MAX = 65536,                    /* Events told to all in one turn, ... */
+    TELL_MAX_OCTETS = 16 * 1024 * 1024,  /* ... and octets of their names and contents. */
+    TELL_SCAN = 20000,   /* Past events looked at in one turn, for those who are behind. */
+    TELL_MEETINGS = 200000, /* Of an event with a watch, in one walk. */
+    FORGET_TURN = 8192,  /* Watches freed in one turn, of clients that have gone. */
 };
 
 /* A read that awaits its confirmation round.  Its path and `after` are the
@@ -42,11 +56,14 @@ struct pending_read {
     uint64_t epoch;   /* Of the mastership that the round belongs to. */
     uint64_t behind;  /* LOCK_LIST: claims to skip or, without a path, the last instance. */
     uint64_t session; /* Whose secret was wrong; 0: nobody's. */
+    uint64_t if_instance;
+    uint64_t token; /* LOCK_CHECK. */
     uint32_t limit;
     uint16_t path_size;
     uint16_t after_size;
-    uint8_t op; /* 0: nobody's. */
-    bool named; /* LOCK_LIST: of the one lock at the path. */
+    uint8_t op;   /* 0: nobody's. */
+    uint8_t mode; /* LOCK_CHECK. */
+    bool named;   /* LOCK_LIST: of the one lock at the path. */
 };
 
 struct read_queue {
@@ -109,7 +126,7 @@ struct waiting {
 /* What the keeper has judged, on its way into the log: [first, count) are not
  * yet proposed, which is rare, and never judged again. */
 struct judged {
-    struct lease_command *commands; /* KEEPER_BATCH. */
+    struct lease_command *commands; /* KEEPER_BATCH, and one to stretch leases. */
     uint32_t first;
     uint32_t count;
     uint8_t *octets;
@@ -120,7 +137,136 @@ struct judged {
 struct lock_lists {
     struct service_lock *locks;       /* READ_TURN_CLAIMS ... */
     struct lease_claim *claims;       /* ... of each. */
+    uint64_t *left_ms;                /* Of the claims' lock-delays. */
+    struct lease_claim *failed;       /* HOLDERS_TURN, for refusals in lock-delay. */
     uint8_t (*paths)[LEASE_PATH_MAX]; /* One for each lock, and one to look ahead. */
+};
+
+/* How loaded the master is, and what it makes of that.  The ceiling that bounds
+ * every grant is replicated; here is what is granted below it. */
+struct stretch {
+    uint64_t second_ms;  /* When the second that is counted began. */
+    uint32_t answered;   /* KeepAlives in it. */
+    uint32_t late;       /* Turns in it that came much too late. */
+    uint32_t granted_ms; /* Below the ceiling: that is being lowered. */
+    uint64_t longer_ms;  /* Until then a lease longer than that may run. */
+    uint64_t busy_ms;    /* When the load last called for what is granted. */
+    uint64_t settled_ms; /* By then all have heard of what is granted. */
+    bool raise;          /* The ceiling is too low ... */
+    bool proposed;       /* ... or was, or too high: another is on its way. */
+};
+
+struct watcher;
+struct watched_name;
+
+/* One watch.  Kept small: there may be a million. */
+struct watch {
+    struct watch *next;      /* In its bucket by client and number. */
+    struct watch *name_next; /* Of the same name and scope. */
+    struct watch **name_link;
+    struct watch *client_next; /* Of the same client. */
+    struct watch **client_link;
+    struct watcher *watcher;
+    struct watched_name *name;
+    uint64_t id;
+    uint64_t start; /* It is told nothing up to this revision. */
+    uint64_t if_instance;
+    uint32_t last; /* Its newest event of this turn, if that is one of its own. */
+    uint8_t scope;
+    uint8_t watched;
+    bool content;
+    bool old;
+    bool ended; /* The instance that it is pinned to is gone. */
+};
+
+/* A client that has watches, or that is slow.  Unless it is behind it was told all
+ * up to watches.live. */
+struct watcher {
+    struct watcher *next; /* In its bucket. */
+    struct watcher *behind_next;
+    struct watcher **behind_link; /* NULL: it is not behind. */
+    struct watch *watches;
+    uint64_t client;
+    uint32_t count;
+    uint64_t cursor; /* While behind: it was told all up to this revision. */
+    uint64_t told;   /* The newest revision that it heard of by an event. */
+    uint64_t turn;   /* Of which the credit is. */
+    uint32_t credit;
+    uint32_t credit_octets;
+    bool slow;
+    bool gone;    /* The connection is; behind_next leads to the next that is. */
+    bool pressed; /* It has been slow since it fell behind: it is told less. */
+    bool joined; /* The sweep brings it up: it was told all up to sweep.at, too. */
+    bool urgent; /* It must be brought up in this turn. */
+};
+
+struct watched_name {
+    struct watched_name *next; /* In its bucket. */
+    struct watch *watches[SERVICE_SCOPE_SUBTREE]; /* By scope, from SERVICE_SCOPE_NODE on. */
+    uint64_t hash;
+    uint32_t count;
+    uint16_t path_size;
+    uint8_t path[];
+};
+
+/* One walk through the past for all who are behind: it begins where the last of
+ * them is, and who falls behind meanwhile joins where it stands. */
+struct sweep {
+    bool running;
+    uint64_t at; /* Who has joined was told all up to this revision. */
+};
+
+struct watch_page;
+
+/* Which change an event tells; of several made one the oldest, too. */
+struct told {
+    uint32_t newest;
+    uint32_t oldest;
+};
+
+/* A change that is told in this turn, once for all who are. */
+struct told_change {
+    struct lease_event event;
+    uint32_t joint; /* The copy with the old content of `joint_oldest`; 0: none. */
+    uint32_t joint_oldest;
+};
+
+struct watches {
+    struct watched_name **names; /* Buckets, powers of two. */
+    struct watch **by_id;
+    struct watcher **watchers;
+    size_t names_buckets;
+    size_t by_id_buckets;
+    size_t watchers_buckets;
+    uint32_t names_count;
+    uint32_t count;
+    uint32_t subtrees; /* Of them, watches of subtrees. */
+    uint32_t watchers_count;
+    struct watcher *behind;
+    struct watcher *gone; /* Their watches are freed by and by. */
+
+    /* Pages that await their rounds, in the order of arrival. */
+    struct watch_page *pages;
+    struct watch_page **pages_end;
+    size_t pages_octets;
+
+    uint64_t turn;
+    uint64_t live; /* All who are not behind were told all up to this revision. */
+    struct sweep sweep;
+    uint64_t progress_ms;       /* When watchers are told how far they are; 0: never. */
+    uint64_t progress_revision; /* All were told so up to here. */
+
+    /* What is told in this turn. */
+    struct service_event *events;
+    struct told *told; /* As many. */
+    size_t events_capacity;
+    size_t told_capacity;
+    uint32_t events_count;
+    uint64_t events_octets; /* Of their names and contents. */
+    uint64_t meetings;      /* In this walk. */
+    struct told_change *changes; /* From 1 on. */
+    size_t changes_capacity;
+    uint32_t changes_count;
 };
 
 /* Changed rows on their way to the tables.  The copy stands still until the set
@@ -158,7 +304,9 @@ struct service {
     struct keeper *keeper;
     struct keepalive_queue keepalives;
     struct judged judged;
+    struct stretch stretch;
     struct waiting waiting;
+    struct watches watches;
     uint64_t wake_at_ms; /* When the last turn asked for the next; 0: there was none. */
 
     /* What this turn answers. */
@@ -167,6 +315,7 @@ struct service {
     size_t replies_capacity;
     struct lease_child *children; /* READ_TURN_CHILDREN. */
     struct lock_lists lists;
+    uint32_t failed_count; /* Of lists.failed. */
     struct service_status status;
     bool status_asked;
 
@@ -304,8 +453,12 @@ void sessions_check(const struct service *s);
 
 /* ---------------------------------------------------------- service_lock.c */
 
-/* Tells those whose acquires the last command settled, and the keeper. */
+/* Tells those whose acquires the last command settled, and the keeper; also which
+ * lock-delays it began. */
 void locks_settled(struct service *s, const struct lease_at *at);
+
+/* Adds to refusals of acquires how long the lock stays closed, and after whom. */
+void answer_delays(struct service *s);
 
 /* The outcome of a command is that of an acquire which waits: its own, or one of
  * the same request.  Keeps who asked. */
@@ -315,6 +468,8 @@ void lock_waits(struct service *s, const struct pending *asker, const struct lea
 enum lease_rc answer_locks(struct service *s, const struct pending_read *read,
                            struct bytes path, struct service_reply *reply,
                            struct answer_room *room);
+enum lease_rc answer_check(const struct service *s, const struct pending_read *read,
+                           struct bytes path, struct service_reply *reply);
 
 /* ------------------------------------------------------- service_waiting.c */
 
@@ -335,6 +490,85 @@ void waiting_forget(struct service *s, uint64_t client);
 void waiting_lost(struct service *s);
 void waiting_free(struct service *s);
 void waiting_check(const struct service *s);
+
+/* ------------------------------------------------------- service_stretch.c */
+
+void stretch_begin(struct service *s);
+
+/* With how long a lease a KeepAlive of this session is answered now. */
+uint32_t stretch_grant(struct service *s, uint32_t lease_ms);
+
+/* A turn came so much later than it was asked for. */
+void stretch_late(struct service *s, uint64_t late_ms);
+
+/* A ceiling to propose; false: the one that stands will do. */
+bool stretch_due(struct service *s, struct lease_command *ret_command);
+void stretch_applied(struct service *s, enum lease_rc rc);
+uint64_t stretch_wake_ms(const struct service *s);
+
+/* --------------------------------------------------------- service_watch.c */
+
+void watch_request(struct service *s, uint64_t now_ms, const struct service_request *request);
+void unwatch_request(struct service *s, const struct service_request *request);
+
+/* Sets the watches whose rounds are confirmed.  Returns up to which round reads
+ * may be answered: none overtakes a page that came before it. */
+uint64_t watches_answer(struct service *s, uint64_t confirmed);
+
+/* The watcher was told all, and is behind no more. */
+void watcher_current(struct watcher *c);
+
+/* The watcher was told all up to `cursor`, and more is to come. */
+void watcher_behind(struct service *s, struct watcher *c, uint64_t cursor);
+
+/* Up to where is a watcher who is behind? */
+uint64_t watcher_cursor(const struct service *s, const struct watcher *c);
+
+void watches_forget(struct service *s, uint64_t client);
+void watches_begin(struct service *s);
+void watchers_lost(struct service *s);
+void watchers_free_gone(struct service *s);
+void watchers_free(struct service *s);
+
+/* --------------------------------------------------- service_watch_index.c */
+
+struct watcher *watcher_find(const struct service *s, uint64_t client);
+struct watcher *watcher_make(struct service *s, uint64_t client); /* Or the one there is. */
+void watcher_free(struct service *s, struct watcher *c);          /* It has no watches. */
+
+struct watch *watch_find(const struct service *s, uint64_t client, uint64_t id);
+
+/* Not set yet, except in all indexes. */
+struct watch *watch_make(struct service *s, struct watcher *c, uint64_t id,
+                         enum service_scope scope, struct bytes path);
+void watch_free(struct service *s, struct watch *w);
+
+/* Calls `visit` for each watch in whose scope the event is, once: whatever it
+ * wants to be told.  `kinds` are what the event is to it. */
+void watch_match(const struct service *s, const struct lease_event *event,
+                 void (*visit)(void *context, struct watch *w, uint32_t kinds, bool is_child),
+                 void *context);
+
+/* Calls `visit` for each watcher; it may be freed. */
+void watchers_each(struct service *s, void (*visit)(struct service *s, struct watcher *c));
+
+void index_free(struct service *s);
+void index_check(const struct service *s);
+
+/* ---------------------------------------------------------- service_tell.c */
+
+/* Tells the watches what is new, before what the turn replies. */
+void events_tell(struct service *s);
+
+/* Is somebody behind whom the next turn can bring up? */
+bool events_left(const struct service *s);
+
+/* Changes up to `revision` are not told to the watch, which is. */
+void tell_gap(struct service *s, struct watch *w, uint64_t revision);
+void tell_end(struct service *s, const struct watcher *c);
+void events_forget(struct service *s,
+                   bool (*forgotten)(const struct service *s, uint64_t client));
+uint64_t events_wake_ms(const struct service *s);
 
 /* ---------------------------------------------------------- service_boot.c */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * service_lock.c -- locks: outcomes that come later, and lists of who holds.
+ * service_lock.c -- locks: outcomes that come later, who holds, and what is closed.
  *
  * The queue of a lock is replicated; here is only what a master adds to it: it
  * knows over which connection each of those who wait can be told.  Any command
@@ -43,6 +43,61 @@ void locks_settled(struct service *s, const struct lease_at *at)
         reply->path = waiter_path(w);
         reply->mode = w->mode;
     }
+    const struct lease_delay *begun = lease_delays_begun(s->lease, &count);
+    for (uint32_t i = 0; i < count; i++) {
+        keeper_delay_begun(s->keeper, &begun[i], s->now_ms);
+    }
+}
+
+/* ---------------------------------------------------------------- lock-delays */
+
+static uint64_t left_ms(const struct service *s, uint64_t instance,
+                        const struct lease_claim *claim)
+{
+    return claim->delayed && s->epoch != 0
+               ? keeper_delay_left_ms(s->keeper, instance, claim->number, s->now_ms)
+               : 0;
+}
+
+/* Several who shared the lock may have failed: it opens when the last delay is
+ * over, and that one's holder is named.  Nobody holds it, so they come first. */
+static void answer_delay(struct service *s, struct service_reply *reply)
+{
+    enum { LOOKED_AT = 16 };
+    struct lease_stat stat;
+    struct bytes content;
+    struct lease_claim claims[LOOKED_AT];
+    uint32_t count = 0;
+    bool more = false;
+    if (lease_get(s->lease, reply->path, &stat, &content) != LEASE_OK ||
+        lease_claims(s->lease, reply->path, /* skip= */ 0, LOOKED_AT, claims, &count, &more) !=
+            LEASE_OK) {
+        return;
+    }
+    struct lease_claim *failed = &s->lists.failed[s->failed_count];
+    for (uint32_t i = 0; i < count; i++) {
+        const uint64_t left = left_ms(s, stat.instance, &claims[i]);
+        if (claims[i].delayed && (reply->holder == NULL || left > reply->left_ms)) {
+            *failed = claims[i];
+            reply->holder = failed;
+            reply->left_ms = left;
+        }
+    }
+    s->failed_count += reply->holder != NULL;
+}
+
+/* Not when the refusal is decided: what it borrows must stand until the turn is
+ * over.  If the delay is over by then nothing is left of it. */
+void answer_delays(struct service *s)
+{
+    s->failed_count = 0;
+    for (uint32_t i = 0; i < s->replies_count && s->failed_count < HOLDERS_TURN; i++) {
+        struct service_reply *reply = &s->replies[i];
+        if (reply->op == SERVICE_LOCK_ACQUIRE && reply->outcome == SERVICE_REFUSED &&
+            reply->rc == LEASE_LOCK_DELAY) {
+            answer_delay(s, reply);
+        }
+    }
 }
 
 /* --------------------------------------------------------------------- lists */
@@ -53,10 +108,15 @@ static enum lease_rc list_lock(struct service *s, struct bytes path, uint64_t in
 {
     struct service_lock *lock = &s->lists.locks[room->locks_used];
     struct lease_claim *claims = &s->lists.claims[room->claims_used];
-    *lock = (struct service_lock){.path = path, .instance = instance, .claims = claims};
+    uint64_t *left = &s->lists.left_ms[room->claims_used];
+    *lock = (struct service_lock){
+        .path = path, .instance = instance, .claims = claims, .left_ms = left};
     const enum lease_rc rc =
         lease_claims(s->lease, path, skip, limit, claims, &lock->claims_count, &lock->more);
     if (rc == LEASE_OK) {
+        for (uint32_t i = 0; i < lock->claims_count; i++) {
+            left[i] = left_ms(s, instance, &claims[i]);
+        }
         room->claims_used += lock->claims_count;
         room->locks_used++;
     }
@@ -124,4 +184,15 @@ enum lease_rc answer_locks(struct service *s, const struct pending_read *read,
     reply->locks = &s->lists.locks[first];
     reply->locks_count = room->locks_used - first;
     return rc;
+}
+
+/* CheckSequencer (Chubby, 2.4).  That a lock is not held so, or gone with its node,
+ * is an answer; what can't be asked of the name is a refusal. */
+enum lease_rc answer_check(const struct service *s, const struct pending_read *read,
+                           struct bytes path, struct service_reply *reply)
+{
+    const enum lease_rc rc =
+        lease_sequencer(s->lease, path, (enum lease_mode)read->mode, read->token);
+    reply->valid = rc == LEASE_OK;
+    return rc == LEASE_NOT_HELD || rc == LEASE_NO_NODE ? LEASE_OK : rc;
 }

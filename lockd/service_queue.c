@@ -36,12 +36,19 @@ static enum lease_command_type command_type(enum service_op op)
         return LEASE_CMD_RELEASE;
     case SERVICE_LOCK_CANCEL:
         return LEASE_CMD_CANCEL;
+    case SERVICE_NODE_OPEN:
+        return LEASE_CMD_OPEN;
+    case SERVICE_NODE_CLOSE:
+        return LEASE_CMD_CLOSE;
     case SERVICE_GET:
     case SERVICE_STAT:
     case SERVICE_LIST:
     case SERVICE_STATUS:
     case SERVICE_SESSION_KEEPALIVE:
     case SERVICE_LOCK_LIST:
+    case SERVICE_LOCK_CHECK:
+    case SERVICE_WATCH_ADD:
+    case SERVICE_WATCH_REMOVE:
         break;
     }
     assert(false && "a write");
@@ -54,6 +61,7 @@ static bool grows(const struct service_request *request)
 {
     const enum service_op op = request->op;
     return op == SERVICE_PUT || op == SERVICE_CREATE || op == SERVICE_SESSION_OPEN ||
+           (op == SERVICE_NODE_OPEN && request->kind != 0) ||
            (op == SERVICE_LOCK_ACQUIRE && request->create);
 }
 
@@ -62,7 +70,7 @@ static bool is_too_large(const struct service_request *request)
     return request->content.size > LEASE_CONTENT_MAX ||
            request->principal.size > LEASE_PRINCIPAL_MAX ||
            request->label.size > LEASE_LABEL_MAX || request->secret.size > LEASE_SECRET_MAX ||
-           request->acks_count > LEASE_ACK_RANGES_MAX;
+           request->acks_count > LEASE_ACK_RANGES_MAX || request->delay_ms > LEASE_DELAY_MS_MAX;
 }
 
 /* Whose request it is, and what he has heard of: of one-shot requests nothing. */
@@ -95,6 +103,7 @@ static struct lease_command make_command(const struct service_request *request,
         .principal = request->principal,
         .path = path,
         .kind = request->kind,
+        .ephemeral = request->ephemeral,
         .content = request->content,
         .if_generation = request->if_generation,
         .if_instance = request->if_instance,
@@ -104,6 +113,7 @@ static struct lease_command make_command(const struct service_request *request,
         .wait = request->wait,
         .create = request->create,
         .wait_ms = request->wait ? request->wait_ms : 0,
+        .delay_ms = request->delay_ms,
         .token = request->token,
     };
     if (request->op == SERVICE_SESSION_OPEN) {

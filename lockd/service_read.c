@@ -92,6 +92,7 @@ static struct pending_read *read_queue(struct service *s, uint64_t now_ms,
         .tag = request->tag,
         .round = mutant(read_without_round) ? 0 : round,
         .epoch = s->epoch,
+        .if_instance = LEASE_ANY,
         .op = (uint8_t)request->op,
     };
     return read;
@@ -123,6 +124,9 @@ void read_request(struct service *s, uint64_t now_ms, const struct service_reque
         return;
     }
     const bool lists_locks = request->op == SERVICE_LOCK_LIST;
+    read->if_instance = request->if_instance;
+    read->mode = (uint8_t)request->mode;
+    read->token = request->token;
     read->named = lists_locks && request->name.size > 0;
     read->behind = read->named ? request->skip : request->after_instance;
     read->limit = page_limit(request->limit);
@@ -181,6 +185,19 @@ static enum lease_rc answer_denied(const struct service *s, uint64_t session)
     return lease_session_get(s->lease, session, &known) ? LEASE_DENIED : LEASE_NO_SESSION;
 }
 
+/* Is the node there another one than the request is pinned to? */
+static bool is_stale(const struct service *s, const struct pending_read *read,
+                     struct bytes path)
+{
+    if (read->if_instance == LEASE_ANY || mutant(stale_instance_accepted)) {
+        return false;
+    }
+    struct lease_stat stat;
+    struct bytes content;
+    return lease_get(s->lease, path, &stat, &content) != LEASE_OK ||
+           stat.instance != read->if_instance;
+}
+
 static enum lease_rc answer_op(struct service *s, const struct pending_read *read,
                                struct service_reply *reply, struct answer_room *room)
 {
@@ -190,11 +207,16 @@ static enum lease_rc answer_op(struct service *s, const struct pending_read *rea
     if (read->session != 0) {
         return answer_denied(s, read->session);
     }
+    if ((read->op != SERVICE_LOCK_LIST || read->named) && is_stale(s, read, path)) {
+        return LEASE_STALE_INSTANCE;
+    }
     switch (read->op) {
     case SERVICE_LIST:
         return answer_list(s, read, path, after, reply, room);
     case SERVICE_LOCK_LIST:
         return answer_locks(s, read, path, reply, room);
+    case SERVICE_LOCK_CHECK:
+        return answer_check(s, read, path, reply);
     default:
         return answer_get(s, path, reply, room);
     }

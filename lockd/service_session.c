@@ -159,8 +159,9 @@ static struct service_reply *reply_state(struct service *s, const struct pending
 static void prolong(struct service *s, const struct pending *asker,
                     const struct lease_session *session)
 {
-    keeper_answered(s->keeper, session->id, session->lease_ms, s->now_ms);
-    reply_state(s, asker, LEASE_OK)->lease_ms = session->lease_ms;
+    const uint32_t lease_ms = stretch_grant(s, session->lease_ms);
+    keeper_answered(s->keeper, session->id, lease_ms, s->now_ms);
+    reply_state(s, asker, LEASE_OK)->lease_ms = lease_ms;
 }
 
 static void answer_keepalive(struct service *s, const struct pending_keepalive *k)
@@ -230,6 +231,7 @@ static void keepalives_lost(struct service *s)
 void sessions_begin(struct service *s)
 {
     keeper_begin(s->keeper, s->lease, s->now_ms);
+    stretch_begin(s);
 }
 
 void sessions_lost(struct service *s)
@@ -292,12 +294,22 @@ void sessions_applied(struct service *s, const struct lease_at *at,
             wait_begun(s, command);
         }
         return;
+    case LEASE_CMD_DELAY_OVER:
+        if (result->rc == LEASE_OK) {
+            keeper_delay_ended(s->keeper, command->subject, command->subject_request);
+        }
+        return;
+    case LEASE_CMD_STRETCH:
+        stretch_applied(s, result->rc);
+        return;
     case LEASE_CMD_PUT:
     case LEASE_CMD_CREATE:
     case LEASE_CMD_DELETE:
     case LEASE_CMD_RELEASE:
     case LEASE_CMD_CANCEL:
     case LEASE_CMD_TIMEOUT:
+    case LEASE_CMD_OPEN:
+    case LEASE_CMD_CLOSE:
         return;
     }
     assert(false && "a command of lease/");
@@ -309,6 +321,7 @@ void sessions_woken(struct service *s)
 {
     if (s->epoch != 0 && s->wake_at_ms != 0 && s->now_ms > s->wake_at_ms + AWAY_MS) {
         keeper_add_away(s->keeper, s->now_ms - s->wake_at_ms);
+        stretch_late(s, s->now_ms - s->wake_at_ms);
     }
 }
 
@@ -320,10 +333,18 @@ static bool window_open(const struct service *s)
     return status.last < status.chosen + PAXOS_WINDOW;
 }
 
+/* When the keeper has something to say, or leases are to be longer or shorter. */
+static uint64_t judge_at_ms(const struct service *s)
+{
+    const uint64_t keeper_ms = keeper_next_ms(s->keeper);
+    const uint64_t stretch_ms = stretch_wake_ms(s);
+    return keeper_ms < stretch_ms ? keeper_ms : stretch_ms;
+}
+
 void sessions_judge(struct service *s)
 {
     s->judged.blocked = false;
-    if (s->epoch == 0 || s->closing || s->now_ms < keeper_next_ms(s->keeper)) {
+    if (s->epoch == 0 || s->closing || s->now_ms < judge_at_ms(s)) {
         return;
     }
     if (s->judged.first < s->judged.count || s->queue.queued > 0 || !window_open(s)) {
@@ -332,6 +353,7 @@ void sessions_judge(struct service *s)
     }
     s->judged.first = 0;
     s->judged.count = keeper_due(s->keeper, s->now_ms, s->epoch, s->judged.commands);
+    s->judged.count += stretch_due(s, &s->judged.commands[s->judged.count]);
 }
 
 /* The next batch of what was judged: as much of it as one entry may hold. */
@@ -368,13 +390,13 @@ void sessions_propose(struct service *s, uint64_t wall_ms)
 uint64_t sessions_wake_ms(const struct service *s)
 {
     const bool judges = s->epoch != 0 && !s->closing && !s->judged.blocked;
-    return judges ? keeper_next_ms(s->keeper) : UINT64_MAX;
+    return judges ? judge_at_ms(s) : UINT64_MAX;
 }
 
 void sessions_check(const struct service *s)
 {
     assert(s->keepalives.count <= s->keepalives.capacity);
-    assert(s->judged.first <= s->judged.count && s->judged.count <= KEEPER_BATCH);
+    assert(s->judged.first <= s->judged.count && s->judged.count <= KEEPER_BATCH + 1);
     if (s->epoch != 0) {
         keeper_check(s->keeper, s->lease);
     } else {

@@ -22,14 +22,21 @@ enum {
     EXIT_FAILED = 1,
     EXIT_WRONG_USAGE = 64,
     CLIENTS_MAX = 100000,
+    ITEMS_MAX = 10000000,
+    SCALE_CLIENTS = 100,
     VALUE_MAX = 256 * 1024,
     PIDS_MAX = 16,
 };
 
-static const char *const workload_names[] = {
-    [WORKLOAD_LOCK] = "lock", [WORKLOAD_PUT] = "put", [WORKLOAD_GET] = "get"};
+static const char *const workload_names[] = {[WORKLOAD_LOCK] = "lock",
+                                             [WORKLOAD_PUT] = "put",
+                                             [WORKLOAD_GET] = "get",
+                                             [WORKLOAD_HANDOFF] = "handoff",
+                                             [WORKLOAD_WATCH] = "watch"};
 
 struct bench {
+    bool scale; /* Instead of a load. */
+    struct scale_settings large;
     struct load_settings load;
     struct load_result result;
     uint32_t replicas; /* Of a cell of one's own; 0: none. */
@@ -61,6 +68,15 @@ uint64_t bench_now_us(void)
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
+void bench_raise_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 static volatile sig_atomic_t interrupted;
 
 static void on_signal(int number)
@@ -90,25 +106,37 @@ enum {
     KEY_DIR,
     KEY_ENDPOINTS,
     KEY_LOCKD,
+    KEY_LOCKS,
+    KEY_NODES,
     KEY_PIDS,
     KEY_SECONDS,
+    KEY_SESSIONS,
     KEY_VALUE,
-    KEY_WARMUP
+    KEY_WARMUP,
+    KEY_WATCHERS,
+    KEY_WATCHES
 };
 
 static const struct argp_option options[] = {
-    {"workload", 'w', "lock|put|get", 0, "What an operation is (default lock)", 0},
-    {"clients", KEY_CLIENTS, "N", 0, "Each with a connection of its own (default 1)", 0},
+    {"workload", 'w', "lock|handoff|put|get|watch", 0, "What an operation is (default lock)",
+     0},
+    {"clients", KEY_CLIENTS, "N", 0,
+     "Each with a connection of its own (default 1; with scale 100)", 0},
+    {"watchers", KEY_WATCHERS, "N", 0, "watch: clients that watch, instead (default 100)", 0},
     {"value-bytes", KEY_VALUE, "B", 0, "Of each value written or read (default 256)", 0},
     {"seconds", KEY_SECONDS, "S", 0, "The measured window (default 10)", 0},
     {"warmup", KEY_WARMUP, "S", 0, "Before it, unmeasured (default 2)", 0},
+    {"nodes", KEY_NODES, "N", 0, "scale: files (default 100000)", 1},
+    {"sessions", KEY_SESSIONS, "N", 0, "scale: (default 10000)", 1},
+    {"locks", KEY_LOCKS, "N", 0, "scale: held, at most one a node (default 10000)", 1},
+    {"watches", KEY_WATCHES, "N", 0, "scale: (default 100000)", 1},
     {"cell", KEY_CELL, "N", 0, "Start N replicas on loopback, and stop them after (default 3)",
-     1},
-    {"lockd", KEY_LOCKD, "PATH", 0, "Their program (default: the one beside this)", 1},
-    {"dir", KEY_DIR, "DIR", 0, "Their files go below this (default $TMPDIR, or /tmp)", 1},
-    {"endpoints", KEY_ENDPOINTS, "A,B,..", 0, "Use a cell that runs: HOST[:PORT],...", 2},
-    {"pids", KEY_PIDS, "P,Q,..", 0, "Its processes on this machine, to measure their CPU", 2},
-    {"output", 'o', "simple|json", 0, "json: one object a run", 3},
+     2},
+    {"lockd", KEY_LOCKD, "PATH", 0, "Their program (default: the one beside this)", 2},
+    {"dir", KEY_DIR, "DIR", 0, "Their files go below this (default $TMPDIR, or /tmp)", 2},
+    {"endpoints", KEY_ENDPOINTS, "A,B,..", 0, "Use a cell that runs: HOST[:PORT],...", 3},
+    {"pids", KEY_PIDS, "P,Q,..", 0, "Its processes on this machine, to measure their CPU", 3},
+    {"output", 'o', "simple|json", 0, "json: one object a run", 4},
     {0},
 };
 
@@ -176,6 +204,16 @@ static bool take_option(struct bench *b, int key, const char *text)
         return b->json || strcmp(text, "simple") == 0;
     case KEY_CLIENTS:
         return take_number(text, 1, CLIENTS_MAX, &b->load.clients);
+    case KEY_WATCHERS:
+        return take_number(text, 1, CLIENTS_MAX, &b->load.watchers);
+    case KEY_NODES:
+        return take_number(text, 1, ITEMS_MAX, &b->large.nodes);
+    case KEY_SESSIONS:
+        return take_number(text, 1, ITEMS_MAX, &b->large.sessions);
+    case KEY_LOCKS:
+        return take_number(text, 0, ITEMS_MAX, &b->large.locks);
+    case KEY_WATCHES:
+        return take_number(text, 0, ITEMS_MAX, &b->large.watches);
     case KEY_VALUE:
         return take_number(text, 0, VALUE_MAX, &b->load.value_bytes);
     case KEY_SECONDS:
@@ -202,12 +240,18 @@ static error_t parse(int key, char *text, struct argp_state *state)
 {
     struct bench *b = state->input;
     if (key == ARGP_KEY_ARG) {
-        argp_error(state, "no argument is expected: %s", text);
-    } else if (key == ARGP_KEY_END) {
-        if (b->load.endpoints != NULL && b->replicas > 0) {
-            argp_error(state, "--cell and --endpoints exclude each other");
+        if (strcmp(text, "scale") != 0) {
+            argp_error(state, "\"%s\" is not expected; only scale is", text);
         }
-    } else if (key == 'w' || key == 'o' || (key >= KEY_CELL && key <= KEY_WARMUP)) {
+        b->scale = true;
+    } else if (key == ARGP_KEY_END) {
+        if (b->load.endpoints != NULL && (b->replicas > 0 || b->scale)) {
+            argp_error(state, "--endpoints excludes --cell and scale");
+        }
+        if (b->large.locks > b->large.nodes) {
+            argp_error(state, "there are more --locks than --nodes");
+        }
+    } else if (key == 'w' || key == 'o' || (key >= KEY_CELL && key <= KEY_WATCHES)) {
         if (!take_option(b, key, text)) {
             argp_error(state, "\"%s\" makes no sense there", text);
         }
@@ -266,6 +310,12 @@ static bool start_cell(struct bench *b)
 
 /* -------------------------------------------------------------------- report */
 
+/* Those that do the work: in a watch load, who watches. */
+static uint32_t clients_of(const struct bench *b)
+{
+    return b->load.workload == WORKLOAD_WATCH ? b->load.watchers : b->load.clients;
+}
+
 static double per_op(const struct bench *b, uint64_t us)
 {
     return b->result.ops > 0 ? (double)us / (double)b->result.ops : 0;
@@ -278,7 +328,7 @@ static bool print_json(const struct bench *b)
     json_t *server = known ? json_real(per_op(b, b->server_cpu_us)) : json_null();
     json_t *object = json_pack(
         "{s:s, s:I, s:I, s:f, s:I, s:f, s:I, s:I, s:I, s:I, s:o, s:f}", "workload",
-        workload_names[b->load.workload], "clients", (json_int_t)b->load.clients, "value_bytes",
+        workload_names[b->load.workload], "clients", (json_int_t)clients_of(b), "value_bytes",
         (json_int_t)b->load.value_bytes, "seconds", r->seconds, "ops", (json_int_t)r->ops,
         "ops_per_s", (double)r->ops / r->seconds, "p50_us",
         (json_int_t)histogram_quantile(&r->latencies, 0.5), "p99_us",
@@ -293,12 +343,18 @@ static bool print_json(const struct bench *b)
 
 static bool print_simple(const struct bench *b)
 {
+    static const char *const measured[] = {[WORKLOAD_LOCK] = " (of the acquire)",
+                                           [WORKLOAD_PUT] = "",
+                                           [WORKLOAD_GET] = "",
+                                           [WORKLOAD_HANDOFF] =
+                                               " (from one's release to the next one's grant)",
+                                           [WORKLOAD_WATCH] = " (until the last one was told)"};
     const struct load_result *r = &b->result;
     printf("ops        %" PRIu64 " in %.2f s: %.0f a second, %" PRIu64 " errors\n", r->ops,
            r->seconds, (double)r->ops / r->seconds, r->errors);
     printf("latency    p50 %" PRIu64 " us, p99 %" PRIu64 " us, max %" PRIu64 " us%s\n",
            histogram_quantile(&r->latencies, 0.5), histogram_quantile(&r->latencies, 0.99),
-           r->latencies.max, b->load.workload == WORKLOAD_LOCK ? " (of the acquire)" : "");
+           r->latencies.max, measured[b->load.workload]);
     if (b->cpu_known) {
         printf("cpu        servers %.1f us an operation, client %.1f us\n",
                per_op(b, b->server_cpu_us), per_op(b, b->client_cpu_us));
@@ -312,7 +368,7 @@ static void print_settings(const struct bench *b)
             "workload   %s, %u clients, values of %u octets\n"
             "time       %g s after %g s of warm-up\n"
             "cell       %s%s%s\n",
-            workload_names[b->load.workload], b->load.clients, b->load.value_bytes,
+            workload_names[b->load.workload], clients_of(b), b->load.value_bytes,
             b->load.seconds, b->load.warmup_seconds, b->load.endpoints,
             b->replicas > 0 ? ", its own, in " : "", b->cell.folder);
     fflush(stdout);
@@ -324,6 +380,11 @@ static bool run(struct bench *b)
 {
     if (b->replicas > 0 && !start_cell(b)) {
         return false;
+    }
+    if (b->scale) {
+        b->large.clients = b->load.clients;
+        b->large.json = b->json;
+        return scale_run(&b->large, &b->cell);
     }
     print_settings(b);
     if (!load_run(&b->load, &b->result)) {
@@ -337,22 +398,31 @@ int main(int argc, char **argv)
     static const struct argp argp = {
         .options = options,
         .parser = parse,
+        .args_doc = "[scale]",
         .doc = "Measures a lockd cell by closed loops: each client begins its next operation "
-               "when the one before has ended.\v"
+               "when the one before has ended.  With scale it measures what a large cell "
+               "weighs, and what becomes of it when its master is killed.\v"
                "lock: acquire and release of the client's own name; latencies are of the "
-               "acquire.  put: writes the client's own file.  get: all read one file, "
-               "linearizable.  The files stand in /ls/local/lockbench and stay there."};
-    struct bench b = {.load = {.clients = 1,
-                               .value_bytes = 256,
-                               .seconds = 10,
-                               .warmup_seconds = 2,
-                               .mark = mark}};
+               "acquire.  handoff: all clients want one lock and give it back at once.  put: "
+               "writes the client's own file.  get: all read one file, linearizable.  watch: "
+               "one file is written, and all watchers are told.  The files stand in "
+               "/ls/local/lockbench and stay there."};
+    struct bench b = {
+        .large = {.nodes = 100000, .sessions = 10000, .locks = 10000, .watches = 100000},
+        .load = {.watchers = 100,
+                 .value_bytes = 256,
+                 .seconds = 10,
+                 .warmup_seconds = 2,
+                 .mark = mark}};
     b.load.context = &b;
     argp_program_version = "lockbench " LOCKD_VERSION;
     argp_err_exit_status = EXIT_WRONG_USAGE;
     argp_parse(&argp, argc, argv, 0, NULL, &b);
     if (b.load.endpoints == NULL && b.replicas == 0) {
         b.replicas = 3;
+    }
+    if (b.load.clients == 0) {
+        b.load.clients = b.scale ? SCALE_CLIENTS : 1;
     }
     heed_signals();
     const bool ok = run(&b);

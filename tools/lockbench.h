@@ -2,8 +2,9 @@
  *
  * lockbench.h -- what the parts of lockbench share.
  *
- * lockbench.c has the options and the report, lockbench_load.c the clients,
- * lockbench_cell.c a cell of its own, lockbench_histogram.c the latencies.
+ * lockbench.c has the options and the report of a load, lockbench_load.c the
+ * clients, lockbench_scale.c a cell that is made large, lockbench_cell.c a cell of
+ * its own, lockbench_histogram.c the latencies.
  */
 #ifndef TOOLS_LOCKBENCH_H
 #define TOOLS_LOCKBENCH_H
@@ -20,6 +21,9 @@ uint64_t bench_now_us(void);
 
 /* SIGINT or SIGTERM came: what was begun is to be tidied up. */
 bool bench_interrupted(void);
+
+/* As many descriptors as we may have: a client has several. */
+void bench_raise_limit(void);
 
 /* ---------------------------------------------------------------- latencies */
 
@@ -42,12 +46,19 @@ uint64_t histogram_quantile(const struct histogram *h, double share);
 
 /* --------------------------------------------------------------------- load */
 
-enum workload { WORKLOAD_LOCK, WORKLOAD_PUT, WORKLOAD_GET };
+enum workload {
+    WORKLOAD_LOCK,
+    WORKLOAD_PUT,
+    WORKLOAD_GET,
+    WORKLOAD_HANDOFF, /* All want one lock, and give it back at once. */
+    WORKLOAD_WATCH,   /* One writes a file that others watch. */
+};
 
 struct load_settings {
     enum workload workload;
     const char *endpoints;
     uint32_t clients;
+    uint32_t watchers; /* WORKLOAD_WATCH: clients besides the one that writes. */
     uint32_t value_bytes;
     double seconds, warmup_seconds;
     /* Called where the measured window begins and ends. */
@@ -65,6 +76,21 @@ struct load_result {
 /* Opens a connection per client, prepares the nodes, and runs the closed loops
  * for warm-up and window.  False: it failed with a message. */
 bool load_run(const struct load_settings *settings, struct load_result *ret_result);
+
+/* -------------------------------------------------------------------- scale */
+
+struct cell;
+
+struct scale_settings {
+    uint32_t clients; /* Connections over which all the rest is spread. */
+    uint32_t nodes, sessions, locks, watches;
+    bool json;
+};
+
+/* Fills a cell with nodes, sessions, held locks and watches, kills its master, and
+ * says what they cost and what became of them.  False: it failed with a message, or
+ * something was lost. */
+bool scale_run(const struct scale_settings *settings, struct cell *cell);
 
 /* --------------------------------------------------------------------- cell */
 
@@ -87,6 +113,15 @@ void cell_stop(struct cell *c);
 
 /* The daemon beside this program, or where a build tree has it.  NULL: neither. */
 const char *cell_find_lockd(void);
+
+/* The replica that says that it is the master, from 0; -1: none does. */
+int cell_master(const struct cell *c);
+
+/* kill -9, and gone when this returns. */
+void cell_kill(struct cell *c, uint32_t replica);
+
+/* The memory of a replica that is resident, in octets; 0: it doesn't run. */
+uint64_t cell_resident(const struct cell *c, uint32_t replica);
 
 /* User and system time of processes together, in microseconds.  False: one of them
  * is gone. */

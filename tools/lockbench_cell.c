@@ -8,15 +8,20 @@
  */
 #include "tools/lockbench.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <jansson.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -195,6 +200,84 @@ const char *cell_find_lockd(void)
         }
     }
     return NULL;
+}
+
+/* A connection to a replica that gives up soon; -1: none. */
+static int connect_to(uint32_t replica)
+{
+    char host[32];
+    host_of(host);
+    const struct timeval patience = {.tv_sec = 1};
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)(CLIENT_PORT + replica + 1))};
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && inet_pton(AF_INET, host, &address.sin_addr) == 1 &&
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0 &&
+        connect(fd, (const struct sockaddr *)&address, sizeof address) == 0) {
+        return fd;
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return -1;
+}
+
+/* liblockd speaks to the master whoever it is, so this asks by itself. */
+static bool serves(uint32_t replica)
+{
+    static const char question[] =
+        "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"cell.status\",\"params\":{}}\n";
+    char line[16384];
+    size_t size = 0;
+    const int fd = connect_to(replica);
+    if (fd < 0) {
+        return false;
+    }
+    ssize_t got = write(fd, question, sizeof question - 1);
+    while (got > 0 && size < sizeof line && memchr(line, '\n', size) == NULL) {
+        got = read(fd, line + size, sizeof line - size);
+        size += got > 0 ? (size_t)got : 0;
+    }
+    close(fd);
+    json_t *answer = json_loadb(line, size, JSON_DISABLE_EOF_CHECK, NULL);
+    const json_t *result = json_object_get(answer, "result");
+    const char *role = json_string_value(json_object_get(result, "role"));
+    const bool master = role != NULL && strcmp(role, "master") == 0 &&
+                        json_is_true(json_object_get(result, "serving"));
+    json_decref(answer);
+    return master;
+}
+
+int cell_master(const struct cell *c)
+{
+    for (uint32_t i = 0; i < c->count; i++) {
+        if (c->pids[i] > 0 && serves(i)) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+void cell_kill(struct cell *c, uint32_t replica)
+{
+    kill(c->pids[replica], SIGKILL);
+    waitpid(c->pids[replica], NULL, 0);
+    c->pids[replica] = 0;
+}
+
+uint64_t cell_resident(const struct cell *c, uint32_t replica)
+{
+    char path[64];
+    unsigned long long pages = 0;
+    snprintf(path, sizeof path, "/proc/%d/statm", (int)c->pids[replica]);
+    FILE *file = c->pids[replica] > 0 ? fopen(path, "re") : NULL;
+    if (file != NULL) {
+        if (fscanf(file, "%*u %llu", &pages) != 1) {
+            pages = 0;
+        }
+        fclose(file);
+    }
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 /* The 14th and 15th field of /proc/PID/stat; the second may hold spaces. */

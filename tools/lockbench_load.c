@@ -9,6 +9,9 @@
  *
  *     directory made --> every client has done one operation --> warm-up
  *                                                        --> window --> end
+ *
+ * In a watch load one client writes, and its operation has ended when all others,
+ * who watch the file, have been told.
  */
 #include "tools/lockbench.h"
 
@@ -20,7 +23,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #define FOLDER "/ls/local/lockbench"
@@ -40,6 +42,8 @@ struct worker {
     struct lockd_client *client;
     struct lockd_session *session; /* WORKLOAD_LOCK only. */
     struct lockd_lock *lock;       /* Between acquire and release. */
+    struct lockd_watch *watch;     /* WORKLOAD_WATCH, of all but the first. */
+    uint64_t generation;           /* Of the file, as last told. */
     char name[64];
     uint64_t begun_us;
     uint64_t latency_us; /* Of the acquire, until the release is done. */
@@ -54,10 +58,25 @@ struct load {
     int epoll;
     uint32_t ready, busy, sessions; /* How many workers are, have an operation under
                                      * way, have a session. */
+    uint64_t released_us;           /* WORKLOAD_HANDOFF: when the last one gave it back. */
+    uint64_t goal;                  /* WORKLOAD_WATCH: a generation, 0 until the write is
+                                     * answered, ... */
+    uint32_t watching, untold;      /* ... how many watch, and were not told of it. */
     bool made;                      /* The directory. */
     bool measuring, ending;
     bool failed; /* It makes no sense to go on. */
 };
+
+/* How many clients there are. */
+static uint32_t workers_of(const struct load_settings *s)
+{
+    return s->workload == WORKLOAD_WATCH ? 1 + s->watchers : s->clients;
+}
+
+static bool is_lock(enum workload workload)
+{
+    return workload == WORKLOAD_LOCK || workload == WORKLOAD_HANDOFF;
+}
 
 static void begin_operation(struct worker *w);
 static void open_session(struct worker *w);
@@ -76,7 +95,7 @@ static void give_up(struct worker *w, const char *what, enum lockd_rc rc)
     w->load->failed = true;
 }
 
-static void count_error(struct worker *w)
+static void count_error(const struct worker *w)
 {
     w->load->result->errors += w->load->measuring;
 }
@@ -114,7 +133,8 @@ static void on_released(void *context, const struct lockd_answer *answer)
 static void on_acquired(void *context, const struct lockd_answer *answer)
 {
     struct worker *w = context;
-    w->latency_us = bench_now_us() - w->begun_us;
+    const uint64_t released = w->load->released_us;
+    w->latency_us = bench_now_us() - (w->begun_us > released ? w->begun_us : released);
     if (answer->rc == LOCKD_E_EXPIRED && !w->load->ending) {
         count_error(w);
         w->load->busy--;
@@ -126,6 +146,9 @@ static void on_acquired(void *context, const struct lockd_answer *answer)
         end_operation(w, answer->rc, 0);
     } else {
         w->lock = answer->lock;
+        if (w->load->settings->workload == WORKLOAD_HANDOFF) {
+            w->load->released_us = bench_now_us();
+        }
         const enum lockd_rc rc = lockd_release_async(w->lock, OP_MS, on_released, w);
         if (rc != LOCKD_OK) {
             w->load->busy--;
@@ -140,12 +163,53 @@ static void on_done(void *context, const struct lockd_answer *answer)
     end_operation(w, answer->rc, bench_now_us() - w->begun_us);
 }
 
+/* The write is answered and everyone is told: the operation has ended. */
+static void end_write(struct load *l)
+{
+    if (l->goal > 0 && l->untold == 0) {
+        l->goal = 0;
+        end_operation(&l->workers[0], LOCKD_OK, bench_now_us() - l->workers[0].begun_us);
+    }
+}
+
+static void on_told(void *context, struct lockd_watch *watch, const struct lockd_event *event)
+{
+    struct worker *w = context;
+    struct load *l = w->load;
+    (void)watch;
+    if (event->change == LOCKD_GAP) {
+        count_error(w); /* What it hides is told by the next write. */
+    } else {
+        const bool news = l->goal > 0 && w->generation < l->goal;
+        w->generation = event->generation;
+        l->untold -= news && w->generation >= l->goal;
+        end_write(l);
+    }
+}
+
+static void on_written(void *context, const struct lockd_answer *answer)
+{
+    struct worker *w = context;
+    struct load *l = w->load;
+    if (answer->rc != LOCKD_OK) {
+        end_operation(w, answer->rc, 0);
+        return;
+    }
+    l->goal = answer->stat.generation;
+    l->untold = 0;
+    for (uint32_t i = 1; i < workers_of(l->settings); i++) {
+        l->untold += l->workers[i].generation < l->goal;
+    }
+    end_write(l);
+}
+
 static enum lockd_rc begin_call(struct worker *w)
 {
     static const struct lockd_lock_options options = {.size = sizeof options, .create = true};
     const struct load *l = w->load;
     switch (l->settings->workload) {
     case WORKLOAD_LOCK:
+    case WORKLOAD_HANDOFF:
         return lockd_acquire_async(w->session, w->name, &options, OP_MS, on_acquired, w,
                                    /* ret_lock= */ NULL);
     case WORKLOAD_PUT:
@@ -153,6 +217,9 @@ static enum lockd_rc begin_call(struct worker *w)
                                l->settings->value_bytes, LOCKD_ANY, OP_MS, on_done, w);
     case WORKLOAD_GET:
         return lockd_get_async(w->client, w->name, OP_MS, on_done, w);
+    case WORKLOAD_WATCH:
+        return lockd_put_async(w->client, /* session= */ NULL, w->name, l->value,
+                               l->settings->value_bytes, LOCKD_ANY, OP_MS, on_written, w);
     }
     assert(false);
     return LOCKD_E_INVALID;
@@ -191,6 +258,50 @@ static void open_session(struct worker *w)
     }
 }
 
+/* When the last one watches, the first begins to write. */
+static void on_watching(void *context, const struct lockd_answer *answer)
+{
+    struct worker *w = context;
+    struct load *l = w->load;
+    if (answer->rc != LOCKD_OK) {
+        give_up(w, "watch of", answer->rc);
+        return;
+    }
+    w->ready = true;
+    l->ready++;
+    l->watching++;
+    if (l->watching == l->settings->watchers && !l->ending) {
+        begin_operation(&l->workers[0]);
+    }
+}
+
+static void begin_watch(struct worker *w)
+{
+    const struct lockd_watch_options options = {
+        .size = sizeof options, .watched = LOCKD_WATCH_CONTENT, .told = on_told, .context = w};
+    const enum lockd_rc rc =
+        lockd_watch_async(w->client, w->name, &options, READY_MS, on_watching, w, &w->watch);
+    if (rc != LOCKD_OK) {
+        give_up(w, "watch of", rc);
+    }
+}
+
+static void begin_work(struct load *l)
+{
+    for (uint32_t i = 0; i < workers_of(l->settings) && !l->failed; i++) {
+        struct worker *w = &l->workers[i];
+        if (l->settings->workload == WORKLOAD_WATCH) {
+            if (i > 0) {
+                begin_watch(w);
+            }
+        } else if (is_lock(l->settings->workload)) {
+            open_session(w);
+        } else {
+            begin_operation(w);
+        }
+    }
+}
+
 static void on_key(void *context, const struct lockd_answer *answer)
 {
     struct worker *w = context;
@@ -218,18 +329,32 @@ static void on_folder(void *context, const struct lockd_answer *answer)
     }
 }
 
+/* The node that a client works on: its own, or one for all. */
+static void name_node(const struct load *l, uint32_t number, char ret_name[64])
+{
+    static const struct {
+        const char *name;
+        bool shared;
+    } nodes[] = {[WORKLOAD_LOCK] = {"lock", false},
+                 [WORKLOAD_PUT] = {"key", false},
+                 [WORKLOAD_GET] = {"shared", true},
+                 [WORKLOAD_HANDOFF] = {"handoff", true},
+                 [WORKLOAD_WATCH] = {"watched", true}};
+    const enum workload workload = l->settings->workload;
+    if (nodes[workload].shared) {
+        snprintf(ret_name, 64, FOLDER "/%s", nodes[workload].name);
+    } else {
+        snprintf(ret_name, 64, FOLDER "/%s-%u", nodes[workload].name, number);
+    }
+}
+
 static bool add_worker(struct load *l, uint32_t number)
 {
     struct worker *w = &l->workers[number];
     char label[32];
     snprintf(label, sizeof label, "lockbench-%u", number);
     *w = (struct worker){.load = l};
-    if (l->settings->workload == WORKLOAD_GET) {
-        snprintf(w->name, sizeof w->name, FOLDER "/shared");
-    } else {
-        snprintf(w->name, sizeof w->name, FOLDER "/%s-%u",
-                 l->settings->workload == WORKLOAD_LOCK ? "lock" : "key", number);
-    }
+    name_node(l, number, w->name);
     const struct lockd_client_options options = {
         .size = sizeof options, .endpoints = l->settings->endpoints, .label = label};
     const enum lockd_rc rc = lockd_client_new(&options, &w->client);
@@ -241,27 +366,17 @@ static bool add_worker(struct load *l, uint32_t number)
            bench_fail("epoll: %s", strerror(errno));
 }
 
-/* A client has several descriptors. */
-static void raise_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
-}
-
 static bool make_workers(struct load *l)
 {
-    raise_limit();
+    bench_raise_limit();
     l->epoll = epoll_create1(EPOLL_CLOEXEC);
-    l->workers = calloc(l->settings->clients, sizeof *l->workers);
+    l->workers = calloc(workers_of(l->settings), sizeof *l->workers);
     l->value = malloc((size_t)l->settings->value_bytes + 1);
     if (l->epoll < 0 || l->workers == NULL || l->value == NULL) {
         return bench_fail("no memory or no descriptor: %s", strerror(errno));
     }
     memset(l->value, 'v', l->settings->value_bytes);
-    for (uint32_t i = 0; i < l->settings->clients; i++) {
+    for (uint32_t i = 0; i < workers_of(l->settings); i++) {
         if (!add_worker(l, i)) {
             return false;
         }
@@ -294,7 +409,7 @@ static void run(struct load *l, uint64_t until_us, bool (*enough)(const struct l
 
 static bool all_ready(const struct load *l)
 {
-    return l->ready == l->settings->clients;
+    return l->ready == workers_of(l->settings);
 }
 
 static bool is_made(const struct load *l)
@@ -323,7 +438,7 @@ static bool not_ready(const struct load *l)
     char trouble[TROUBLE_MAX];
     lockd_client_trouble(l->workers[0].client, trouble, sizeof trouble);
     return l->failed || bench_fail("%u of %u clients were ready after %d s; %s", l->ready,
-                                   l->settings->clients, READY_MS / 1000, trouble);
+                                   workers_of(l->settings), READY_MS / 1000, trouble);
 }
 
 static bool get_ready(struct load *l)
@@ -336,12 +451,8 @@ static bool get_ready(struct load *l)
         give_up(first, "the folder of", rc);
     }
     run(l, until, is_made);
-    for (uint32_t i = 0; i < l->settings->clients && l->made && !l->failed; i++) {
-        if (l->settings->workload == WORKLOAD_LOCK) {
-            open_session(&l->workers[i]);
-        } else {
-            begin_operation(&l->workers[i]);
-        }
+    if (l->made && !l->failed) {
+        begin_work(l);
     }
     run(l, until, all_ready);
     if (!all_ready(l)) {
@@ -375,7 +486,7 @@ static void leave(struct load *l)
 {
     l->ending = true;
     run(l, after_ms(FAREWELL_MS), is_quiet);
-    for (uint32_t i = 0; i < l->settings->clients; i++) {
+    for (uint32_t i = 0; i < workers_of(l->settings); i++) {
         struct lockd_session *session = l->workers[i].session;
         if (session != NULL && lockd_session_close_async(session, FAREWELL_MS, on_closed,
                                                          &l->workers[i]) != LOCKD_OK) {
@@ -398,7 +509,8 @@ bool load_run(const struct load_settings *settings, struct load_result *ret_resu
     }
     const bool ok = ready && !l.failed;
     l.ending = true; /* Freeing ends what is under way. */
-    for (uint32_t i = 0; l.workers != NULL && i < settings->clients; i++) {
+    for (uint32_t i = 0; l.workers != NULL && i < workers_of(settings); i++) {
+        lockd_watch_free(l.workers[i].watch);
         lockd_client_free(l.workers[i].client);
     }
     free(l.workers);

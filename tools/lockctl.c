@@ -22,8 +22,10 @@ enum { DURATION_MS_MAX = INT_MAX };          /* liblockd takes timeouts as int. 
 #define NUMBER_MAX ((UINT64_C(1) << 53) - 1) /* No generation passes it. */
 
 static const struct command commands[] = {
-    {"get", cmd_get, BY_THREAD, "NAME",
-     "Write a file's content to standard output, octet for octet.\n"},
+    {"get", cmd_get, BY_THREAD, "[--instance I] NAME",
+     "Write a file's content to standard output, octet for octet.\n"
+     "\n"
+     "  --instance I   only if it is this instance, and not one made again since (exit 65)\n"},
     {"put", cmd_put, BY_THREAD, "[--if-generation N] NAME [VALUE | @FILE | -]",
      "Write a file whole; makes it if it is missing, in a directory that exists.\n"
      "\n"
@@ -39,15 +41,17 @@ static const struct command commands[] = {
     {"ls", cmd_ls, BY_THREAD, "[-l] [NAME]",
      "List a directory, in the order of the names' octets.\n"
      "\n"
-     "  -l, --long   kind, generation, size, revision and time of each\n"},
-    {"stat", cmd_stat, BY_THREAD, "NAME",
-     "Show all about a file or directory but its content.\n"},
+     "  -l, --long   kind, life, generation, size, revision, time and lock token of each\n"},
+    {"stat", cmd_stat, BY_THREAD, "[--instance I] NAME",
+     "Show all about a file or directory but its content.\n"
+     "\n"
+     "  --instance I   only if it is this instance, and not one made again since (exit 65)\n"},
     {"rm", cmd_rm, BY_THREAD, "[--if-generation N] NAME",
      "Delete a file or an empty directory.\n"
      "\n"
      "  --if-generation N   only if its generation is N\n"},
     {"lock", cmd_lock, BY_HAND,
-     "[--shared] [--try | --timeout D] [--lease D] NAME [-- CMD ARG...]",
+     "[--shared] [--try | --timeout D] [--lease D] [--lock-delay D] NAME [-- CMD ARG...]",
      "Hold a lock while CMD runs; without CMD, until SIGINT, SIGTERM or SIGHUP.\n"
      "\n"
      "Makes the file NAME if it is missing, and waits for its turn for ever.  CMD finds\n"
@@ -61,11 +65,73 @@ static const struct command commands[] = {
      "  --lease D     how soon others get the lock after this host is cut off, 1s to 60s\n"
      "                (default 12s); CMD is stopped 3 s earlier, or a quarter of less\n"
      "                than 12 s\n"
+     "  --lock-delay D   after this host is cut off and the lease is over, keep the lock\n"
+     "                closed for so long besides, up to 60s (default 0): time for what it\n"
+     "                sent to arrive, where receivers check no token\n"
+     "\n"
+     "With lockctl -v it says whom it waits for.\n"
      "\n"
      "Exit: CMD's status, or 128+N when signal N ended it; 126, 127 if it can't be run;\n"
      "75 not acquired in time; 79 the lock was lost, and CMD is stopped.\n"},
     {"locks", cmd_locks, BY_THREAD, "[NAME]",
-     "Show who holds and who awaits a lock, or all locks, in the order of service.\n"},
+     "Show who holds and who awaits a lock, or all locks, in the order of service.\n"
+     "\n"
+     "One whose holder failed may be closed by its lock-delay: who it was, what is left.\n"},
+    {"check", cmd_check, BY_THREAD, "SEQUENCER",
+     "Is a lock held as a sequencer says, now?  Exit 0 valid, 79 not valid.\n"},
+    {"fence", cmd_fence, BY_HAND, "FILE NAME TOKEN | FILE SEQUENCER",
+     "Was a higher token accepted before?  Asks no cell, but FILE.  Exit 0 no, 79 stale.\n"
+     "\n"
+     "For scripts that receive what is done under a lock: accepts a token that is at least\n"
+     "the highest that was accepted for NAME, and keeps it in FILE.  Hold a lock of the\n"
+     "script's own over this and what it guards.  NAME is compared as it stands; give it\n"
+     "always in the same form.\n"},
+    {"open", cmd_open, BY_HAND,
+     "[--ephemeral] [--directory] [--exclusive] [--lease D] NAME [VALUE] [-- CMD ARG...]",
+     "Have a node open while CMD runs; without CMD, until SIGINT, SIGTERM or SIGHUP.\n"
+     "\n"
+     "Makes the node if it is missing, a file with VALUE as put has it.  CMD finds\n"
+     "LOCKD_NAME, LOCKD_INSTANCE and LOCKD_SESSION in its environment, and is stopped\n"
+     "before the lease is over.\n"
+     "\n"
+     "  --ephemeral   what is made goes when nobody has it open any more\n"
+     "  --directory   a directory instead of a file\n"
+     "  --exclusive   only if it does not exist (else exit 65)\n"
+     "  --lease D     how soon it is closed after this host is cut off, 1s to 60s\n"
+     "                (default 12s)\n"},
+    {"elect", cmd_elect, BY_HAND,
+     "[--try | --timeout D] [--lease D] [--lock-delay D] NAME VALUE [-- CMD ARG...]",
+     "Lead while CMD runs; without CMD, until SIGINT, SIGTERM or SIGHUP.\n"
+     "\n"
+     "Waits until it is its turn to lead, then writes VALUE (as put has it) to the file\n"
+     "NAME: what observers are told of the leader.  All else is as with lock, which see;\n"
+     "LOCKD_TOKEN is the leader's term.\n"},
+    {"observe", cmd_observe, BY_HAND, "[--once | --count N] NAME",
+     "Print who leads, and every change of it: one JSON object a line.\n"
+     "\n"
+     "Members: name, token (the term; null: nobody leads), value or value_base64, revision.\n"
+     "\n"
+     "  --once      only who leads now\n"
+     "  --count N   end after N lines\n"},
+    {"watch", cmd_watch, BY_HAND,
+     "[--recursive | --children] [--kinds K,K..] [--from REV] [--content] [--old-content]\n"
+     "                     [--instance I] [--count N] [--keep-going] NAME [-- CMD ARG...]",
+     "Print changes of a node, one JSON object a line, or run CMD for each.\n"
+     "\n"
+     "Each change once, in order, also over fail-over; one of kind \"gap\" says that those up\n"
+     "to its revision may be missing.  lockctl(1) lists the members, and the LOCKD_EVENT_*\n"
+     "that CMD finds in its environment; the object stands on CMD's standard input.\n"
+     "\n"
+     "  -r, --recursive   the node and all below it\n"
+     "  --children    the nodes right below it\n"
+     "  --kinds K,..  of content, child, acl, lock, delete, conflict (default all)\n"
+     "  --from REV    the changes above this revision, else those from now on\n"
+     "  --content, --old-content   with contents, as far as the cell keeps them (4 KiB)\n"
+     "  --instance I  only while the node is this instance\n"
+     "  --count N     end after N events\n"
+     "  --keep-going  go on when CMD fails; else its status is the exit status\n"
+     "\n"
+     "With lockctl -v it says from which revision to go on when it ends.\n"},
     {"status", cmd_status, BY_HAND, "[--wait D]",
      "Show the replicas, the master, and how many more failures the cell survives.\n"
      "\n"
@@ -94,6 +160,7 @@ static void print_help(void)
            "      --timeout D         bounds each exchange with the cell: a number with\n"
            "                          ms, s, m or h; bare means seconds (LOCKD_TIMEOUT,\n"
            "                          default 10s)\n"
+           "  -v, --verbose           say on standard error what goes on (LOCKD_VERBOSE=1)\n"
            "  -h, --help              this, or behind COMMAND more about it\n"
            "  -V, --version\n"
            "\n"
@@ -101,7 +168,8 @@ static void print_help(void)
            "\n"
            "Exit: 0 done; 64 usage, bad name, too large; 65 conflict, exists, not empty;\n"
            "66 no such node; 69 no master reached, not executed; 73 outcome unknown;\n"
-           "75 overloaded, lock not acquired; 77 denied; 79 session or lock lost; 1 other.\n");
+           "75 overloaded, lock not acquired; 77 denied; 79 session or lock lost, sequencer\n"
+           "not valid; 1 other.\n");
 }
 
 static void print_command_help(const struct command *command)
@@ -126,9 +194,13 @@ enum exit_code usage_error(const struct lockctl *ctl, const char *format, ...)
 /* --------------------------------------------------------------- options */
 
 static const struct option global_options[] = {
-    {"endpoints", required_argument, NULL, 'e'}, {"output", required_argument, NULL, 'o'},
-    {"timeout", required_argument, NULL, 't'},   {"help", no_argument, NULL, 'h'},
-    {"version", no_argument, NULL, 'V'},         {NULL, 0, NULL, 0},
+    {"endpoints", required_argument, NULL, 'e'},
+    {"output", required_argument, NULL, 'o'},
+    {"timeout", required_argument, NULL, 't'},
+    {"help", no_argument, NULL, 'h'},
+    {"verbose", no_argument, NULL, 'v'},
+    {"version", no_argument, NULL, 'V'},
+    {NULL, 0, NULL, 0},
 };
 
 /* Does a word that starts with -- give a global option? */
@@ -149,8 +221,9 @@ static void refuse_option(const struct lockctl *ctl, int argc, char **argv)
     /* getopt has stepped past a long option, but may be within a short one. */
     const char *word = optind > 0 && optind <= argc ? argv[optind - 1] : "";
     const bool is_long = strncmp(word, "--", 2) == 0;
-    if (ctl->command != NULL && (is_long ? is_global(word) : optopt == 'o')) {
-        usage_error(ctl, "the option %s stands before the command", is_long ? word : "-o");
+    if (ctl->command != NULL && (is_long ? is_global(word) : optopt == 'o' || optopt == 'v')) {
+        usage_error(ctl, "the option %s stands before the command",
+                    is_long ? word : (optopt == 'o' ? "-o" : "-v"));
     } else if (!is_long && optopt != 0) {
         usage_error(ctl, "the option -%c is unknown or lacks its argument", optopt);
     } else {
@@ -195,6 +268,24 @@ bool parse_number(const char *text, uint64_t *ret_number)
         return false;
     }
     *ret_number = number;
+    return true;
+}
+
+bool take_count(const struct lockctl *ctl, uint64_t *ret_count)
+{
+    if (!parse_number(optarg, ret_count) || *ret_count == 0) {
+        usage_error(ctl, "the count \"%s\" is not a number from 1", optarg);
+        return false;
+    }
+    return true;
+}
+
+bool take_instance(const struct lockctl *ctl, uint64_t *ret_instance)
+{
+    if (!parse_number(optarg, ret_instance) || *ret_instance == 0) {
+        usage_error(ctl, "the instance \"%s\" is not a number from 1", optarg);
+        return false;
+    }
     return true;
 }
 
@@ -248,6 +339,8 @@ static bool take_environment(struct lockctl *ctl)
     const char *endpoints = getenv("LOCKD_ENDPOINTS");
     const char *output = getenv("LOCKD_OUTPUT");
     const char *timeout = getenv("LOCKD_TIMEOUT");
+    const char *verbose = getenv("LOCKD_VERBOSE");
+    ctl->verbose = verbose != NULL && *verbose != 0 && strcmp(verbose, "0") != 0;
     if (endpoints != NULL && *endpoints != 0) {
         ctl->endpoints = endpoints;
     }
@@ -258,7 +351,7 @@ static bool take_environment(struct lockctl *ctl)
 static bool take_options(struct lockctl *ctl, int argc, char **argv)
 {
     for (;;) {
-        switch (next_option(ctl, argc, argv, "+o:hV", global_options)) {
+        switch (next_option(ctl, argc, argv, "+o:vhV", global_options)) {
         case -1:
             return true;
         case 'e':
@@ -273,6 +366,9 @@ static bool take_options(struct lockctl *ctl, int argc, char **argv)
             if (!take_timeout(ctl, optarg)) {
                 return false;
             }
+            break;
+        case 'v':
+            ctl->verbose = true;
             break;
         case 'h':
             print_help();

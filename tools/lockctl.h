@@ -2,9 +2,11 @@
  *
  * lockctl.h -- what the parts of lockctl share.
  *
- * lockctl.c has main(), the options and the table of subcommands; lockctl_node.c,
- * lockctl_lock.c, lockctl_locks.c and lockctl_status.c the subcommands;
- * lockctl_output.c and lockctl_json.c names, results and errors as text.
+ * lockctl.c has main(), the options and the table of subcommands.  Subcommands:
+ * lockctl_node.c, lockctl_lock.c, lockctl_locks.c, lockctl_open.c, lockctl_elect.c,
+ * lockctl_watch.c, lockctl_fence.c, lockctl_status.c.  lockctl_output.c and
+ * lockctl_json.c show names, results and errors; lockctl_hold.c, lockctl_loop.c and
+ * lockctl_child.c have what the subcommands that last are made of.
  */
 #ifndef TOOLS_LOCKCTL_H
 #define TOOLS_LOCKCTL_H
@@ -22,7 +24,7 @@ enum exit_code {
     EXIT_UNKNOWN = 73,     /* A write may or may not have been executed. */
     EXIT_AGAIN = 75,       /* Overloaded, or not acquired in time. */
     EXIT_DENIED = 77,
-    EXIT_LOST = 79, /* The session or the lock ended meanwhile. */
+    EXIT_LOST = 79, /* The session or the lock ended meanwhile; a sequencer isn't valid. */
 };
 
 enum output { OUTPUT_SIMPLE, OUTPUT_JSON, OUTPUT_TABLE };
@@ -31,7 +33,8 @@ struct lockctl {
     struct lockd_client *client;
     enum output output;
     const char *endpoints;
-    uint64_t timeout_ms;           /* Of each exchange with the cell. */
+    uint64_t timeout_ms; /* Of each exchange with the cell. */
+    bool verbose;
     const struct command *command; /* The one that runs. */
 };
 
@@ -63,6 +66,11 @@ __attribute__((format(printf, 2, 3))) enum exit_code usage_error(const struct lo
 bool parse_duration(const char *text, uint64_t *ret_ms);
 bool parse_number(const char *text, uint64_t *ret_number);
 
+/* The argument of --count: at least 1.  False: refused with a message. */
+bool take_count(const struct lockctl *ctl, uint64_t *ret_count);
+/* That of --instance. */
+bool take_instance(const struct lockctl *ctl, uint64_t *ret_instance);
+
 /* For a subcommand without options of its own. */
 void no_options(const struct lockctl *ctl, int argc, char **argv);
 
@@ -75,9 +83,22 @@ char *full_name(const struct lockctl *ctl, const char *text);
 /* The one NAME behind the options, in full; NULL: refused with a message. */
 char *only_name(const struct lockctl *ctl, int argc, char **argv);
 
+/* NAME, at most `most` VALUEs (0 or 1), and [-- CMD ARG...] behind the options; the
+ * name in full and malloc'ed, NULL for a VALUE or CMD that isn't there.  False:
+ * refused with a message. */
+bool take_words(const struct lockctl *ctl, int argc, char **argv, int most, char **ret_name,
+                char **ret_value, char ***ret_command);
+
+/* The content that a VALUE stands for, malloc'ed.  NULL: refused with a message. */
+char *take_value(const struct lockctl *ctl, const char *value, size_t *ret_size);
+
 /* "lockctl: COMMAND NAME: " and the words, on standard error.  NULL: no name. */
 __attribute__((format(printf, 3, 4))) void complain(const struct lockctl *ctl, const char *name,
                                                     const char *format, ...);
+
+/* The same, but only with --verbose. */
+__attribute__((format(printf, 3, 4))) void note(const struct lockctl *ctl, const char *name,
+                                                const char *format, ...);
 
 /* Says why a call failed, and what to do about it; `name` and `answer` may be
  * NULL.  `makes`: the node itself needn't exist, so what is missing is above it. */
@@ -98,6 +119,13 @@ void print_stat(const struct lockd_stat *stat, const char *name);
 void print_change(const struct lockctl *ctl, const struct lockd_answer *answer,
                   const char *name);
 
+/* With --verbose: who or what keeps a session from a lock. */
+void explain_wait(const struct lockctl *ctl, const struct lockd_claims *claims,
+                  const char *session);
+
+/* "created", "written": what happened, in the protocol's word. */
+const char *change_text(enum lockd_change change);
+
 /* ------------------------------------------------------------------- JSON */
 
 /* What an answer brought, as one object on one line, with the members that
@@ -112,6 +140,19 @@ void print_json_claims(const struct lockd_claims *claims);
 /* A lock that is held from now on. */
 void print_json_lock(const struct lockd_lock *lock, const char *session);
 
+/* A node that is open from now on. */
+void print_json_handle(const struct lockd_handle *handle, const char *session, bool created);
+
+/* Is a sequencer valid? */
+void print_json_check(const char *sequencer, bool valid);
+
+/* Who leads. */
+void print_json_leader(const char *name, const struct lockd_leader *leader);
+
+/* An event as one line without newline, malloc'ed; NULL: out of memory.  `content`,
+ * `old`: it was asked for, so that it is said where it is left out. */
+char *json_event(const struct lockd_event *event, bool content, bool old);
+
 /* UTF-8 without control characters other than tab, CR and LF. */
 bool is_text(const char *octets, size_t size);
 
@@ -123,7 +164,13 @@ enum exit_code cmd_mkdir(struct lockctl *ctl, int argc, char **argv);
 enum exit_code cmd_ls(struct lockctl *ctl, int argc, char **argv);
 enum exit_code cmd_stat(struct lockctl *ctl, int argc, char **argv);
 enum exit_code cmd_rm(struct lockctl *ctl, int argc, char **argv);
+enum exit_code cmd_fence(struct lockctl *ctl, int argc, char **argv);
 enum exit_code cmd_lock(struct lockctl *ctl, int argc, char **argv);
+enum exit_code cmd_check(struct lockctl *ctl, int argc, char **argv);
+enum exit_code cmd_open(struct lockctl *ctl, int argc, char **argv);
+enum exit_code cmd_elect(struct lockctl *ctl, int argc, char **argv);
+enum exit_code cmd_observe(struct lockctl *ctl, int argc, char **argv);
+enum exit_code cmd_watch(struct lockctl *ctl, int argc, char **argv);
 enum exit_code cmd_locks(struct lockctl *ctl, int argc, char **argv);
 enum exit_code cmd_status(struct lockctl *ctl, int argc, char **argv);
 

@@ -83,8 +83,8 @@ static bool arm(struct child *c)
 }
 
 /* In the new process. */
-__attribute__((noreturn)) static void become(const struct child *c, char **argv,
-                                             const sigset_t *mask, pid_t parent)
+__attribute__((noreturn)) static void become(const struct child *c,
+                                             const struct child_start *start, pid_t parent)
 {
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -94,14 +94,20 @@ __attribute__((noreturn)) static void become(const struct child *c, char **argv,
     if (c->terminal && has_terminal(getpgid(parent))) {
         give_terminal(getpid());
     }
-    sigprocmask(SIG_SETMASK, mask, NULL);
-    execvp(argv[0], argv);
+    if (start->input >= 0 && dup2(start->input, STDIN_FILENO) < 0) {
+        _exit(STATUS_CANNOT_RUN);
+    }
+    for (char *const *at = start->additions; at != NULL && *at != NULL; at++) {
+        putenv(*at);
+    }
+    sigprocmask(SIG_SETMASK, start->mask, NULL);
+    execvp(start->argv[0], start->argv);
     const int error = errno;
-    fprintf(stderr, "lockctl: lock: %s: %s\n", argv[0], strerror(error));
+    fprintf(stderr, "lockctl: %s: %s: %s\n", start->who, start->argv[0], strerror(error));
     _exit(error == ENOENT ? STATUS_NOT_FOUND : STATUS_CANNOT_RUN);
 }
 
-bool child_start(struct child *c, char **argv, const sigset_t *mask)
+bool child_start(struct child *c, const struct child_start *start)
 {
     assert(guarded_group == 0);
     *c = (struct child){.terminal = isatty(STDIN_FILENO)};
@@ -111,7 +117,7 @@ bool child_start(struct child *c, char **argv, const sigset_t *mask)
     const pid_t parent = getpid();
     const pid_t pid = fork();
     if (pid == 0) {
-        become(c, argv, mask, parent);
+        become(c, start, parent);
     }
     if (pid < 0) {
         timer_delete(c->guard);

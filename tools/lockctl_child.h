@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * lockctl_child.h -- the command that runs while a lock is held.
+ * lockctl_child.h -- the command that runs while a lock is held, or at an event.
  *
  * It has a process group of its own, so that what it started is signalled and
  * stopped with it; with a terminal, that group is in the foreground as it would be
@@ -23,9 +23,18 @@ struct child {
     timer_t guard;
 };
 
-/* Starts argv[0] of PATH with the given signal mask.  A command that can't be run
- * says so and ends with 126 or 127, as under a shell.  False: see errno. */
-bool child_start(struct child *c, char **argv, const sigset_t *mask);
+/* How a command is started. */
+struct child_start {
+    const char *who;        /* The subcommand, for messages. */
+    char **argv;            /* argv[0] is looked for in PATH. */
+    char *const *additions; /* To the environment, up to a NULL; NULL: none. */
+    const sigset_t *mask;   /* Its signal mask. */
+    int input;              /* Its standard input; -1: ours. */
+};
+
+/* Starts a command.  One that can't be run says so and ends with 126 or 127, as
+ * under a shell.  False: see errno. */
+bool child_start(struct child *c, const struct child_start *start);
 
 /* SIGKILL to the group in `ms` milliseconds, which replaces what was said before.
  * It needs nothing of the caller then, whatever he is blocked in; and if this

@@ -56,16 +56,27 @@ static json_t *base64_of(const unsigned char *octets, size_t size)
     return value;
 }
 
-static void set_content(json_t *object, const struct lockd_answer *answer)
+/* As member `key` if it is text, else as `key`_base64. */
+static void set_octets(json_t *object, const char *key, const void *octets, size_t size)
 {
-    const size_t size = answer->content_size;
-    const char *content = size > 0 ? answer->content : "";
+    char other[32];
+    const char *content = size > 0 ? octets : "";
+    snprintf(other, sizeof other, "%s_base64", key);
     if (is_text(content, size)) {
-        json_object_set_new(object, "content", json_stringn(content, size));
+        json_object_set_new(object, key, json_stringn(content, size));
     } else {
-        json_object_set_new(object, "content_base64",
-                            base64_of((const unsigned char *)content, size));
+        json_object_set_new(object, other, base64_of((const unsigned char *)content, size));
     }
+}
+
+static json_t *kind_of(enum lockd_kind kind)
+{
+    return json_string(kind == LOCKD_DIRECTORY ? "directory" : "file");
+}
+
+static json_t *mode_of(enum lockd_mode mode)
+{
+    return json_string(mode == LOCKD_SHARED ? "shared" : "exclusive");
 }
 
 static json_t *stat_of(const struct lockd_stat *stat)
@@ -73,8 +84,7 @@ static json_t *stat_of(const struct lockd_stat *stat)
     char checksum[17];
     snprintf(checksum, sizeof checksum, "%016llx", (unsigned long long)stat->checksum);
     json_t *object = json_object();
-    json_object_set_new(object, "kind",
-                        json_string(stat->kind == LOCKD_DIRECTORY ? "directory" : "file"));
+    json_object_set_new(object, "kind", kind_of(stat->kind));
     set_number(object, "instance", stat->instance);
     set_number(object, "generation", stat->generation);
     set_number(object, "lock_generation", stat->lock_generation);
@@ -86,6 +96,12 @@ static json_t *stat_of(const struct lockd_stat *stat)
     if (stat->kind == LOCKD_DIRECTORY) {
         set_number(object, "children", stat->children);
     }
+    if (stat->lock_token > 0) {
+        set_number(object, "lock_token", stat->lock_token);
+    }
+    if (stat->ephemeral) {
+        json_object_set_new(object, "ephemeral", json_true());
+    }
     return object;
 }
 
@@ -93,14 +109,22 @@ static json_t *claim_of(const struct lockd_claim *claim)
 {
     json_t *object = json_object();
     json_object_set_new(object, "held", json_boolean(claim->held));
-    json_object_set_new(object, "mode",
-                        json_string(claim->mode == LOCKD_SHARED ? "shared" : "exclusive"));
+    if (claim->delayed) {
+        json_object_set_new(object, "delayed", json_true());
+    }
+    json_object_set_new(object, "mode", mode_of(claim->mode));
     json_object_set_new(object, "session", json_string(claim->session));
     json_object_set_new(object, "label", json_string(claim->label));
-    if (claim->held) {
+    if (claim->held || claim->delayed) {
         set_number(object, "token", claim->token);
     }
     set_number(object, "since_ms", claim->since_ms);
+    if (claim->delay_ms > 0) {
+        set_number(object, "lock_delay_ms", claim->delay_ms);
+    }
+    if (claim->delayed) {
+        set_number(object, "left_ms", claim->left_ms);
+    }
     return object;
 }
 
@@ -118,7 +142,7 @@ void print_json_result(const struct lockd_answer *answer, enum result result)
 {
     json_t *object = json_object();
     if (result == RESULT_CONTENT) {
-        set_content(object, answer);
+        set_octets(object, "content", answer->content, answer->content_size);
     }
     if (result != RESULT_DELETE && answer->has_stat) {
         json_object_set_new(object, "stat", stat_of(&answer->stat));
@@ -167,4 +191,139 @@ void print_json_lock(const struct lockd_lock *lock, const char *session)
     json_object_set_new(object, "sequencer", json_string(lockd_lock_sequencer(lock)));
     json_object_set_new(object, "session", json_string(session));
     print_line(object);
+}
+
+void print_json_handle(const struct lockd_handle *handle, const char *session, bool created)
+{
+    json_t *object = json_object();
+    json_object_set_new(object, "name", json_string(lockd_handle_name(handle)));
+    set_number(object, "instance", lockd_handle_instance(handle));
+    json_object_set_new(object, "created", json_boolean(created));
+    json_object_set_new(object, "session", json_string(session));
+    print_line(object);
+}
+
+void print_json_check(const char *sequencer, bool valid)
+{
+    json_t *object = json_object();
+    json_object_set_new(object, "sequencer", json_string(sequencer));
+    json_object_set_new(object, "valid", json_boolean(valid));
+    print_line(object);
+}
+
+void print_json_leader(const char *name, const struct lockd_leader *leader)
+{
+    json_t *object = json_object();
+    json_object_set_new(object, "name", json_string(name));
+    if (leader->token > 0) {
+        set_number(object, "token", leader->token);
+        set_octets(object, "value", leader->value, leader->size);
+    } else {
+        json_object_set_new(object, "token", json_null());
+        json_object_set_new(object, "value", json_null());
+    }
+    set_number(object, "revision", leader->revision);
+    print_line(object);
+}
+
+/* -------------------------------------------------------------------- events */
+
+const char *change_text(enum lockd_change change)
+{
+    switch (change) {
+    case LOCKD_CREATED:
+        return "created";
+    case LOCKD_WRITTEN:
+        return "written";
+    case LOCKD_DELETED:
+        return "deleted";
+    case LOCKD_ACL_CHANGED:
+        return "acl_changed";
+    case LOCKD_GRANTED:
+        return "granted";
+    case LOCKD_RELEASED:
+        return "released";
+    case LOCKD_CONTENDED:
+        return "contended";
+    case LOCKD_GAP:
+        return "gap";
+    }
+    return "unknown";
+}
+
+/* What the cell did not keep is said to be left out. */
+static void set_kept(json_t *object, const char *key, const void *octets, size_t size)
+{
+    char omitted[32];
+    snprintf(omitted, sizeof omitted, "%s_omitted", key);
+    if (octets != NULL) {
+        set_octets(object, key, octets, size);
+    } else {
+        json_object_set_new(object, omitted, json_true());
+    }
+}
+
+static void set_lock_event(json_t *object, const struct lockd_event *event)
+{
+    json_object_set_new(object, "session", json_string(event->session));
+    json_object_set_new(object, "mode", mode_of(event->mode));
+    if (event->change != LOCKD_CONTENDED) {
+        set_number(object, "token", event->token);
+    }
+    if (event->failed) {
+        json_object_set_new(object, "failed", json_true());
+    }
+    if (event->delay_ms > 0) {
+        set_number(object, "lock_delay_ms", event->delay_ms);
+    }
+}
+
+static void set_content_event(json_t *object, const struct lockd_event *event, bool content,
+                              bool old)
+{
+    const bool deleted = event->change == LOCKD_DELETED;
+    if (!deleted) {
+        set_number(object, "generation", event->generation);
+        set_number(object, "size", event->size);
+    }
+    if (content && !deleted) {
+        set_kept(object, "content", event->content, event->content_size);
+    }
+    if (old && event->change != LOCKD_CREATED) {
+        set_kept(object, "old_content", event->old_content, event->old_size);
+    }
+}
+
+static void set_event(json_t *object, const struct lockd_event *event, bool content, bool old)
+{
+    if (event->count > 1) {
+        set_number(object, "first_revision", event->first_revision);
+        set_number(object, "count", event->count);
+    }
+    json_object_set_new(object, "name", json_string(event->name));
+    json_object_set_new(object, "node_kind", kind_of(event->kind));
+    set_number(object, "instance", event->instance);
+    set_number(object, "modified_ms", event->modified_ms);
+    if (event->ephemeral) {
+        json_object_set_new(object, "ephemeral", json_true());
+    }
+    if (event->change == LOCKD_GRANTED || event->change == LOCKD_RELEASED ||
+        event->change == LOCKD_CONTENDED) {
+        set_lock_event(object, event);
+    } else if (event->change != LOCKD_ACL_CHANGED && event->kind == LOCKD_FILE) {
+        set_content_event(object, event, content, old);
+    }
+}
+
+char *json_event(const struct lockd_event *event, bool content, bool old)
+{
+    json_t *object = json_object();
+    json_object_set_new(object, "kind", json_string(change_text(event->change)));
+    set_number(object, "revision", event->revision);
+    if (event->change != LOCKD_GAP) {
+        set_event(object, event, content, old);
+    }
+    char *line = json_dumps(object, JSON_COMPACT);
+    json_decref(object);
+    return line;
 }

@@ -31,21 +31,47 @@ static bool take_guard(const struct lockctl *ctl, int argc, char **argv,
 
 /* ------------------------------------------------------------------- reading */
 
+/* Reads --instance, the only option, and NAME.  NULL: refused with a message. */
+static char *take_pinned(const struct lockctl *ctl, int argc, char **argv,
+                         uint64_t *ret_instance)
+{
+    static const struct option options[] = {{"instance", required_argument, NULL, 'i'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
+    *ret_instance = LOCKD_ANY;
+    while (next_option(ctl, argc, argv, "h", options) == 'i') {
+        if (!take_instance(ctl, ret_instance)) {
+            return NULL;
+        }
+    }
+    return only_name(ctl, argc, argv);
+}
+
+/* Is it the node that was meant?  Says so if not; a name that is free now had it once. */
+static enum exit_code check_read(const struct lockctl *ctl, const char *name, uint64_t instance,
+                                 enum lockd_rc rc, const struct lockd_answer *answer)
+{
+    const bool pinned = instance != LOCKD_ANY;
+    if (pinned && (rc == LOCKD_E_NO_NODE ||
+                   (rc == LOCKD_OK && answer->has_stat && answer->stat.instance != instance))) {
+        return report(ctl, name, LOCKD_E_STALE, /* answer= */ NULL, /* makes= */ false);
+    }
+    return rc == LOCKD_OK ? EXIT_DONE : report(ctl, name, rc, answer, /* makes= */ false);
+}
+
 enum exit_code cmd_get(struct lockctl *ctl, int argc, char **argv)
 {
-    no_options(ctl, argc, argv);
-    char *name = only_name(ctl, argc, argv);
+    uint64_t instance;
+    char *name = take_pinned(ctl, argc, argv, &instance);
     if (name == NULL) {
         return EXIT_USAGE;
     }
     struct lockd_answer *answer = NULL;
     const enum lockd_rc rc = lockd_get(ctl->client, name, (int)ctl->timeout_ms, &answer);
-    enum exit_code code = EXIT_DONE;
-    if (rc != LOCKD_OK) {
-        code = report(ctl, name, rc, answer, /* makes= */ false);
-    } else if (ctl->output == OUTPUT_JSON) {
+    const enum exit_code code = check_read(ctl, name, instance, rc, answer);
+    if (code == EXIT_DONE && ctl->output == OUTPUT_JSON) {
         print_json_result(answer, RESULT_CONTENT);
-    } else if (answer->content_size > 0) {
+    } else if (code == EXIT_DONE && answer->content_size > 0) {
         fwrite(answer->content, 1, answer->content_size, stdout);
     }
     lockd_answer_free(answer);
@@ -53,24 +79,30 @@ enum exit_code cmd_get(struct lockctl *ctl, int argc, char **argv)
     return code;
 }
 
-enum exit_code cmd_stat(struct lockctl *ctl, int argc, char **argv)
+static void show_stat(const struct lockctl *ctl, const struct lockd_answer *answer,
+                      const char *name)
 {
-    no_options(ctl, argc, argv);
-    char *name = only_name(ctl, argc, argv);
-    if (name == NULL) {
-        return EXIT_USAGE;
-    }
-    struct lockd_answer *answer = NULL;
-    const enum lockd_rc rc = lockd_stat_node(ctl->client, name, (int)ctl->timeout_ms, &answer);
-    enum exit_code code = EXIT_DONE;
-    if (rc != LOCKD_OK) {
-        code = report(ctl, name, rc, answer, /* makes= */ false);
-    } else if (ctl->output == OUTPUT_JSON) {
+    if (ctl->output == OUTPUT_JSON) {
         print_json_result(answer, RESULT_STAT);
     } else if (ctl->output == OUTPUT_TABLE) {
         print_change(ctl, answer, name);
     } else {
         print_stat(&answer->stat, name);
+    }
+}
+
+enum exit_code cmd_stat(struct lockctl *ctl, int argc, char **argv)
+{
+    uint64_t instance;
+    char *name = take_pinned(ctl, argc, argv, &instance);
+    if (name == NULL) {
+        return EXIT_USAGE;
+    }
+    struct lockd_answer *answer = NULL;
+    const enum lockd_rc rc = lockd_stat_node(ctl->client, name, (int)ctl->timeout_ms, &answer);
+    const enum exit_code code = check_read(ctl, name, instance, rc, answer);
+    if (code == EXIT_DONE) {
+        show_stat(ctl, answer, name);
     }
     lockd_answer_free(answer);
     free(name);
@@ -168,8 +200,7 @@ static char *read_all(FILE *in, size_t *ret_size)
     return content;
 }
 
-/* The content that a VALUE stands for, malloc'ed.  NULL: refused with a message. */
-static char *take_value(const struct lockctl *ctl, const char *value, size_t *ret_size)
+char *take_value(const struct lockctl *ctl, const char *value, size_t *ret_size)
 {
     const bool input = value == NULL || strcmp(value, "-") == 0;
     if (!input && (value[0] != '@' || value[1] == '@')) {

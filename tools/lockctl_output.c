@@ -53,6 +53,34 @@ char *only_name(const struct lockctl *ctl, int argc, char **argv)
     return full_name(ctl, argv[optind]);
 }
 
+bool take_words(const struct lockctl *ctl, int argc, char **argv, int most, char **ret_name,
+                char **ret_value, char ***ret_command)
+{
+    int count = 0;
+    while (optind + count < argc && strcmp(argv[optind + count], "--") != 0) {
+        count++;
+    }
+    const bool commanded = optind + count < argc;
+    if (count == 0) {
+        usage_error(ctl, "no NAME is given");
+        return false;
+    }
+    if (commanded && optind + count + 1 == argc) {
+        usage_error(ctl, "no CMD stands behind --");
+        return false;
+    }
+    if (count > 1 + most) {
+        usage_error(ctl, "options stand before NAME, and CMD behind --");
+        return false;
+    }
+    if (ret_value != NULL) {
+        *ret_value = count > 1 ? argv[optind + 1] : NULL;
+    }
+    *ret_command = commanded ? &argv[optind + count + 1] : NULL;
+    *ret_name = full_name(ctl, argv[optind]);
+    return *ret_name != NULL;
+}
+
 /* ------------------------------------------------------------------- errors */
 
 /* A server's words for a terminal: nothing that it would obey. */
@@ -72,6 +100,19 @@ static void put_subject(const struct lockctl *ctl, const char *name)
 
 void complain(const struct lockctl *ctl, const char *name, const char *format, ...)
 {
+    va_list arguments;
+    put_subject(ctl, name);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fputc('\n', stderr);
+}
+
+void note(const struct lockctl *ctl, const char *name, const char *format, ...)
+{
+    if (!ctl->verbose) {
+        return;
+    }
     va_list arguments;
     put_subject(ctl, name);
     va_start(arguments, format);
@@ -198,24 +239,28 @@ static const char *kind_text(enum lockd_kind kind)
 
 void print_row_head(void)
 {
-    printf("%-9s %10s %8s %10s  %-20s  %s\n", "KIND", "GENERATION", "SIZE", "REVISION",
-           "MODIFIED", "NAME");
+    printf("%-9s %-9s %10s %8s %10s  %-20s  %10s  %s\n", "KIND", "LIFE", "GENERATION", "SIZE",
+           "REVISION", "MODIFIED", "LOCK", "NAME");
 }
 
 void print_row(const struct lockd_stat *stat, const char *name)
 {
-    char modified[32];
+    char modified[32], token[24];
     time_text(stat->modified_ms, modified);
-    printf("%-9s %10llu %8llu %10llu  %-20s  %s\n", kind_text(stat->kind),
-           (unsigned long long)stat->generation, (unsigned long long)stat->size,
-           (unsigned long long)stat->revision, modified, name);
+    snprintf(token, sizeof token, stat->lock_token > 0 ? "%llu" : "-",
+             (unsigned long long)stat->lock_token);
+    printf("%-9s %-9s %10llu %8llu %10llu  %-20s  %10s  %s\n", kind_text(stat->kind),
+           stat->ephemeral ? "ephemeral" : "permanent", (unsigned long long)stat->generation,
+           (unsigned long long)stat->size, (unsigned long long)stat->revision, modified, token,
+           name);
 }
 
 void print_stat(const struct lockd_stat *stat, const char *name)
 {
     char modified[32];
     time_text(stat->modified_ms, modified);
-    printf("name             %s\nkind             %s\n", name, kind_text(stat->kind));
+    printf("name             %s\nkind             %s%s\n", name,
+           stat->ephemeral ? "ephemeral " : "", kind_text(stat->kind));
     if (stat->kind == LOCKD_DIRECTORY) {
         printf("children         %llu\n", (unsigned long long)stat->children);
     } else {
@@ -227,6 +272,9 @@ void print_stat(const struct lockd_stat *stat, const char *name)
            (unsigned long long)stat->generation, (unsigned long long)stat->instance,
            (unsigned long long)stat->lock_generation, (unsigned long long)stat->acl_generation,
            (unsigned long long)stat->revision, modified);
+    if (stat->lock_token > 0) {
+        printf("lock_token       %llu\n", (unsigned long long)stat->lock_token);
+    }
 }
 
 void print_change(const struct lockctl *ctl, const struct lockd_answer *answer,

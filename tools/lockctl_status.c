@@ -116,6 +116,16 @@ static void print_cell(const struct wire_status *s)
     }
     printf("state      revision %" PRIu64 ", %" PRIu64 " nodes, %" PRIu64 " octets\n",
            s->revision, s->nodes, s->content_bytes);
+    printf("sessions   %" PRIu64 ", %" PRIu64 " locks held, %" PRIu64 " awaited, %" PRIu64
+           " in lock-delay, %" PRIu64 " ephemerals open\n",
+           s->sessions, s->locks_held, s->locks_waiting, s->locks_delayed, s->opens);
+    printf("events     %" PRIu64 " watches, history of %" PRIu64
+           " octets, above revision %" PRIu64 "\n",
+           s->watches, s->history_bytes, s->history_floor);
+    if (s->stretch_ms > 0) {
+        printf("leases     stretched up to %.1f s, because the master is loaded\n",
+               (double)s->stretch_ms / 1000);
+    }
     printf("log        chosen %" PRIu64 ", kept from %" PRIu64 ", tables at %" PRIu64 "\n",
            s->slot_chosen, s->log_first, s->slot_tables);
     if (s->low_space) {

@@ -60,10 +60,10 @@ for name in $names; do
     by=$(echo "$output" | sed -n 's/^first failure: seed [0-9]*, by \([a-z0-9-]*\), after .*/\1/p')
     after=$(echo "$output" | sed -n 's/^first failure: .*, after \([0-9]*\) seeds$/\1/p')
     if [ "$status" -ne 0 ] && [ -n "$by" ]; then
-        printf '%-24s killed by %-14s seeds %s\n' "$name" "$by" "$after"
+        printf '%-28s killed by %-14s seeds %s\n' "$name" "$by" "$after"
         killed=$((killed + 1))
     else
-        printf '%-24s SURVIVED %s seeds\n' "$name" "$seeds"
+        printf '%-28s SURVIVED %s seeds\n' "$name" "$seeds"
         survived=$((survived + 1))
     fi
 done

@@ -13,14 +13,14 @@ replicas=(1 2 3)
 seconds_max=30 # For anything that is waited for.
 dir=
 temporary=     # Is `dir` one that we made up?
-contenders=()  # Processes that hold or await the lock of the tour, in the order of asking.
+companions=()  # Processes that run beside the tour, in the order in which they began.
 
 usage() {
     cat <<'END'
 usage: tools/quickstart.sh [DIR]
            Build lockd, start a cell of three replicas on loopback in DIR (default:
-           a fresh temporary folder) and show what becomes of files and locks when
-           its master dies.
+           a fresh temporary folder) and show what becomes of files, locks, watches
+           and elections when its master dies.
            On a terminal the cell goes on running, otherwise it is stopped.
        tools/quickstart.sh --start DIR
            Start the cell of DIR again.
@@ -111,7 +111,7 @@ stop_cell() {
 on_exit() {
     local status=$? pid
     trap - EXIT INT TERM
-    for pid in "${contenders[@]}"; do
+    for pid in "${companions[@]}"; do
         kill -KILL "$pid" 2>/dev/null || true
         wait "$pid" 2>/dev/null || true
     done
@@ -262,15 +262,35 @@ tour_of_files() {
     show lockctl status
 }
 
+# Runs a command beside the tour; what it prints goes to a file.
+beside() {
+    local out=$dir/$1
+    shift
+    : >"$out"
+    echo "\$ $* &"
+    "$@" </dev/null >"$out" 2>"$out.err" &
+    companions+=("$!")
+    echo "[${#companions[@]}] $!"
+}
+
+# Companion $1 has printed so many lines to its file $2.
+has_said() {
+    kill -0 "${companions[$1 - 1]}" 2>/dev/null || die "it ended: $(cat "$dir/$2.err")"
+    [ "$(wc -l <"$dir/$2")" -ge "$3" ]
+}
+
+# Ends a companion, who gives back what it holds and exits with 0.
+dismiss() {
+    local pid=${companions[$1 - 1]}
+    show kill -TERM "$pid"
+    wait "$pid" || die "lockctl ended with $?: $(cat "$dir/$2.err")"
+}
+
 # ------------------------------------------------------------------- locks
 
 # Somebody else who wants the lock; what it prints once it holds goes to a file.
 contend() {
-    local number=$((${#contenders[@]} + 1))
-    echo "\$ lockctl lock leader &"
-    lockctl lock leader </dev/null >"$dir/lock.$number" 2>"$dir/lock.$number.err" &
-    contenders+=("$!")
-    echo "[$number] $!"
+    beside "lock.$((${#companions[@]} + 1))" lockctl lock leader
 }
 
 # What a Python expression makes of the claims on the lock: who holds it, and
@@ -287,25 +307,17 @@ queued() {
 
 # Contender $1 holds the lock: it has said so.
 holds() {
-    kill -0 "${contenders[$1 - 1]}" 2>/dev/null || die "lockctl ended: $(cat "$dir/lock.$1.err")"
-    [ -s "$dir/lock.$1" ]
+    has_said "$1" "lock.$1" 1
 }
 
 token_of() {
     awk '{print $3; exit}' "$dir/lock.$1"
 }
 
-# Ends a contender, who gives the lock back and exits with 0.
-give_back() {
-    local pid=${contenders[$1 - 1]}
-    show kill -TERM "$pid"
-    wait "$pid" || die "lockctl ended with $?: $(cat "$dir/lock.$1.err")"
-}
-
 # The lock goes from contender $1 to the next one, under a higher token.
 hand_over() {
     local next=$(($1 + 1))
-    give_back "$1"
+    dismiss "$1" "lock.$1"
     wait_until "contender $next to hold the lock" holds "$next"
     cat "$dir/lock.$next"
     [ "$(token_of "$next")" -gt "$(token_of "$1")" ] || die "the token has not grown"
@@ -336,9 +348,56 @@ tour_of_locks() {
     [ "$(claims '[claim["token"] for claim in it]')" = "[$(token_of 3)]" ] ||
         die "the cell shows another holder"
     show lockctl locks leader
-    give_back 3
-    contenders=()
+    dismiss 3 lock.3
+    companions=()
     show lockctl locks leader
+    bring_back "$dead"
+}
+
+# ------------------------------------------------------- events, elections
+
+# What the observer has told last is this leader's value.
+leads() {
+    has_said 2 observe 1 && tail -n 1 "$dir/observe" | grep -qF "\"value\":\"$1\""
+}
+
+# The file $1 shows no line twice, and of these words each as often as it is given.
+told_once() {
+    local file=$dir/$1 word
+    shift
+    [ -z "$(sort "$file" | uniq -d)" ] || die "something was told twice"
+    for word in "$@"; do
+        [ "$(grep -cF "\"$word\"" "$file")" = 1 ] || die "$word was not told once"
+    done
+}
+
+tour_of_events() {
+    local dead from
+    from=$(lockctl -o json get motd | python3 -c 'import json, sys; print(json.load(sys.stdin)["revision"])')
+    title "Somebody watches a file, somebody the leader; two want to lead"
+    beside watch lockctl watch --content --from "$from" motd
+    beside observe lockctl observe office
+    wait_until "the observer" has_said 2 observe 1
+    beside elect.1 lockctl elect office alice
+    wait_until "alice to lead" leads alice
+    beside elect.2 lockctl elect office bob
+    show lockctl put motd "before"
+
+    dead=$(master)
+    title "The master, replica $dead, dies: nothing is missed, nothing told twice"
+    show kill -9 "$(cat "$dir/$dead.pid")"
+    show lockctl put motd "after"
+    dismiss 3 elect.1
+    wait_until "bob to lead" leads bob
+    wait_until "the watcher to hear of it" has_said 1 watch 2
+    echo "# What the first has printed, and what the second:"
+    cat "$dir/watch" "$dir/observe"
+    told_once watch before after
+    told_once observe alice bob
+    dismiss 4 elect.2
+    dismiss 2 observe
+    dismiss 1 watch
+    companions=()
     bring_back "$dead"
 }
 
@@ -409,6 +468,7 @@ case "${1:-}" in
     fresh_dir "${1:-}"
     tour_of_files
     tour_of_locks
+    tour_of_events
     if [ -t 1 ]; then
         how_to_go_on
     else

@@ -5,9 +5,9 @@
  *     elect ENDPOINTS NAME SECONDS
  *     cc elect.c $(pkg-config --cflags --libs lockd) -o elect
  *
- * Whoever holds the lock NAME leads, writes who it is into the file of that name,
- * and steps down after SECONDS; then the next in the queue leads.  Three things
- * make this right rather than lucky:
+ * Whoever wins the election NAME holds the lock of that name, has written who it is
+ * into the file, and steps down after SECONDS; then the next in the queue leads.
+ * Three things make this right rather than lucky:
  *
  *   - the leader asks lockd_lock_valid_for_ms() before each piece of work, and
  *     stops when that is less than the work may take;
@@ -44,16 +44,15 @@ static void changed(void *context, struct lockd_session *session, enum lockd_sta
     }
 }
 
-/* Tells everybody who leads.  The token orders the leaders: a reader ignores one
- * that is lower than what it has seen. */
-static enum lockd_rc announce(struct lockd_client *client, struct lockd_session *session,
-                              const char *name, const struct lockd_lock *lock)
+/* Who observes the election hears the token with the value.  This is for those who
+ * only read the file: the token orders the leaders, and a reader ignores one that is
+ * lower than what it has seen. */
+static enum lockd_rc announce(struct lockd_lock *lock)
 {
-    char content[128];
-    const int size = snprintf(content, sizeof content, "leader %ld token %llu\n",
-                              (long)getpid(), (unsigned long long)lockd_lock_token(lock));
-    return lockd_put(client, session, name, content, (size_t)size, LOCKD_ANY, PATIENCE_MS,
-                     NULL);
+    char value[128];
+    const int size = snprintf(value, sizeof value, "leader %ld token %llu\n", (long)getpid(),
+                              (unsigned long long)lockd_lock_token(lock));
+    return lockd_proclaim(lock, value, (size_t)size, PATIENCE_MS);
 }
 
 /* Works for as long as it is certain to lead, and asked to. */
@@ -72,19 +71,20 @@ static void lead(const struct lockd_lock *lock, int seconds)
     printf("stepping down\n");
 }
 
-static int run(struct lockd_client *client, struct lockd_session *session, const char *name,
-               int seconds)
+static int run(struct lockd_session *session, const char *name, int seconds)
 {
-    const struct lockd_lock_options options = {.size = sizeof options, .create = true};
     struct lockd_lock *lock = NULL;
-    enum lockd_rc rc = lockd_acquire(session, name, &options, LOCKD_FOR_EVER, &lock);
+    char value[32];
+    const int size = snprintf(value, sizeof value, "leader %ld\n", (long)getpid());
+    enum lockd_rc rc = lockd_campaign(session, name, value, (size_t)size, /* options= */ NULL,
+                                      LOCKD_FOR_EVER, &lock);
     if (rc != LOCKD_OK) {
-        return fail("acquire", rc);
+        return fail("campaign", rc);
     }
-    rc = announce(client, session, name, lock);
+    rc = announce(lock);
     if (rc == LOCKD_OK) {
         lead(lock, seconds);
-        rc = lockd_release(lock, PATIENCE_MS);
+        rc = lockd_resign(lock, PATIENCE_MS);
     }
     lockd_lock_free(lock);
     return rc == LOCKD_OK ? EXIT_SUCCESS : fail("lead", rc);
@@ -111,7 +111,7 @@ int main(int argc, char **argv)
     }
     int status;
     if (rc == LOCKD_OK) {
-        status = run(client, session, argv[2], atoi(argv[3]));
+        status = run(session, argv[2], atoi(argv[3]));
         /* Ends the session at the cell; without it, it would end with its lease. */
         (void)lockd_session_close(session, PATIENCE_MS);
         lockd_session_free(session);

@@ -30,6 +30,8 @@ from harness.tap import complain, wait_for
 LOCKD = pathlib.Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else None
 LOCKCTL = pathlib.Path(sys.argv[2]).resolve() if len(sys.argv) > 2 else None
 LOCKDUMP = LOCKCTL.with_name("lockdump") if LOCKCTL else None
+# Built with sanitizers: everything takes longer and is larger then.
+SANITIZED = LOCKD is not None and b"__asan_init" in LOCKD.read_bytes()
 
 # A small quarantine, or every test of memory would measure the sanitizer.
 ENVIRONMENT = {
@@ -39,6 +41,12 @@ ENVIRONMENT = {
 }
 for _name in ("LOCKD_ENDPOINTS", "XDG_STATE_HOME"):
     ENVIRONMENT.pop(_name, None)
+
+# Whoever started us may have had them ignored, as nohup(1) does; what we start
+# shall obey them.
+for _signal in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+    if signal.getsignal(_signal) == signal.SIG_IGN:
+        signal.signal(_signal, signal.SIG_DFL)
 
 _BAD_LOG = ("AddressSanitizer", "LeakSanitizer", "runtime error:", "Assertion `")
 

@@ -27,6 +27,18 @@ _VALID = (
     {"method": "lock.release", "params": {**_OF_FORGED, "name": NAME, "token": 1}},
     {"method": "lock.list", "params": {"name": NAME, "skip": 1, "limit": 2}},
     {"method": "lock.list", "params": {"after": 1}},
+    {"method": "lock.check", "params": {"sequencer": NAME + ":exclusive:1"}},
+    {"method": "lock.acquire", "params": {**_OF_FORGED, "name": NAME, "lock_delay_ms": 60000,
+                                          "if_instance": 1}},
+    {"method": "node.open", "params": {**_OF_FORGED, "name": NAME, "handle": 1, "create": "file",
+                                       "ephemeral": True, "content": "x", "if_instance": 0}},
+    {"method": "node.close", "params": {**_OF_FORGED, "name": NAME, "handle": 1,
+                                        "if_instance": 1}},
+    {"method": "watch.add", "params": {"watches": [
+        {"watch": 1, "name": NAME},
+        {"watch": 2, "name": NAME, "scope": "subtree", "kinds": ["content", "lock"],
+         "from": 0, "content": True, "old_content": True}]}},
+    {"method": "watch.remove", "params": {"watches": [1, 2, 3]}},
 )
 
 _ODD_VALUES = (
@@ -65,9 +77,34 @@ _ODD_LINES = (
     b'{"jsonrpc":"2.0","id":1,"method":"session.keepalive"}',
 )
 
+# One watch of a watch.add; `_odd_watch` puts odd things there.
+_WATCH_MEMBERS = (b"watch", b"name", b"scope", b"kinds", b"from", b"if_instance", b"content",
+                  b"old_content", b"x")
+_ODD_WATCHES = (
+    b"[]", b"{}", b"[[]]", b"[{}]", b"[null]", b"[1]", b"null",
+    b'[{"watch":1,"name":"/ls/local/a"},{"watch":1,"name":"/ls/local/b"}]',
+    b'[{"watch":1}]', b'[{"name":"/ls/local/a"}]', b'[{"watch":0,"name":"/ls/local/a"}]',
+    b'[{"watch":9007199254740992,"name":"/ls/local/a"}]',
+    b'[{"watch":1,"name":"/ls/local/a","kinds":[]}]',
+    b'[{"watch":1,"name":"/ls/local/a","kinds":["content","content"]}]',
+    b'[{"watch":1,"name":"/ls/local/a","kinds":[' + b'"lock",' * 20000 + b'"lock"]}]',
+    b'[{"watch":1,"name":"/ls/local/a","scope":"galaxy"}]',
+    b"[" + b'{"watch":1,"name":"/ls/local/a"},' * 1000 + b'{"watch":2,"name":"/ls/local/a"}]',
+)
+_ODD_UNWATCHES = (b"[]", b"[[]]", b"[{}]", b"{}", b"null", b"[-1]", b"[0]", b"[1,1]",
+                  b"[9007199254740992]", b"[" + b"7," * 1000 + b"8]", b"[1.5]")
+_ODD_SEQUENCERS = (
+    b"", b":", b"::", b":::", b"x", b":exclusive:1", b"/ls/local/x:exclusive:",
+    b"/ls/local/x:exclusive:-1", b"/ls/local/x:exclusive:0", b"/ls/local/x:exclusive:1e3",
+    b"/ls/local/x:exclusive:9007199254740992", b"/ls/local/x:exclusive:" + b"9" * 400,
+    b"/ls/local/x:EXCLUSIVE:1", b"/ls/local/x:both:1", b"/ls/other/x:shared:1", b"x:shared:1",
+    b"/ls/local/" + b":" * 3000 + b":shared:1",
+)
+
 # What a session's commands carry besides; `_odd_session` puts odd things there.
 _SESSION_MEMBERS = (b"session", b"request", b"ack", b"handle", b"wait_ms", b"token", b"cancel",
-                    b"mode", b"create", b"lease_ms")
+                    b"mode", b"create", b"lease_ms", b"lock_delay_ms", b"if_instance",
+                    b"ephemeral")
 _ODD_ACKS = (
     b"[]", b"[0,[]]", b"[0,[1]]", b"[0,[2,1]]", b"[5,[3,9]]", b"[0,[2,3],[3,4]]",
     b"[0,[4,5],[2,3]]",
@@ -117,9 +154,10 @@ def _odd_value(rng):
 
 def _odd_session(rng):
     method = rng.choice((b"lock.acquire", b"lock.cancel", b"lock.release", b"session.close",
-                         b"session.keepalive", b"session.open", b"node.put"))
+                         b"session.keepalive", b"session.open", b"node.put", b"node.open",
+                         b"node.close"))
     values = {b"session": b'"' + FORGED.encode() + b'"', b"request": b"1"}
-    if method in (b"lock.acquire", b"lock.release", b"node.put"):
+    if method in (b"lock.acquire", b"lock.release", b"node.put", b"node.open", b"node.close"):
         values[b"name"] = b'"' + NAME.encode() + b'"'
     member = rng.choice(_SESSION_MEMBERS)
     values[member] = rng.choice(_ODD_ACKS if member == b"ack" else _ODD_VALUES)
@@ -127,12 +165,31 @@ def _odd_session(rng):
     return b'{"jsonrpc":"2.0","id":8,"method":"' + method + b'","params":{' + params + b"}}"
 
 
+def _odd_watch(rng):
+    """A watch, a list of them, or a sequencer that is none."""
+    method, params = b"watch.add", rng.choice(_ODD_WATCHES)
+    kind = rng.randrange(4)
+    if kind == 0:
+        values = {b"watch": b"1", b"name": b'"' + NAME.encode() + b'"'}
+        values[rng.choice(_WATCH_MEMBERS)] = rng.choice(_ODD_VALUES)
+        params = b"[{" + b",".join(b'"' + m + b'":' + v for m, v in values.items()) + b"}]"
+    elif kind == 1:
+        method, params = b"watch.remove", rng.choice(_ODD_UNWATCHES)
+    elif kind == 2:
+        return (b'{"jsonrpc":"2.0","id":9,"method":"lock.check","params":{"sequencer":"'
+                + rng.choice(_ODD_SEQUENCERS) + b'"}}')
+    return (b'{"jsonrpc":"2.0","id":9,"method":"' + method + b'","params":{"watches":'
+            + params + b"}}")
+
+
 def _odd_name(rng):
     method = rng.choice(("node.get", "node.put", "node.delete", "node.list", "node.create",
-                         "lock.acquire", "lock.list"))
+                         "lock.acquire", "lock.list", "node.open", "watch.add"))
     params = {"name": rng.choice(_ODD_NAMES)}
-    if method == "lock.acquire":
+    if method in ("lock.acquire", "node.open"):
         params.update(_OF_FORGED)
+    if method == "watch.add":
+        params = {"watches": [{"watch": 1, **params}]}
     if method == "node.put":
         params["content"] = "x"
     return json.dumps({"jsonrpc": "2.0", "id": 6, "method": method, "params": params}).encode()
@@ -153,7 +210,7 @@ def _large(rng):
 
 _KINDS = (
     (_noise, 20), (_truncated, 20), (_mutated, 20), (_deep, 8), (_odd_value, 12),
-    (_odd_session, 12), (_odd_name, 10), (_odd_line, 10), (_valid, 8), (_large, 0.5),
+    (_odd_session, 12), (_odd_watch, 12), (_odd_name, 10), (_odd_line, 10), (_valid, 8), (_large, 0.5),
 )
 
 

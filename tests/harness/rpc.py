@@ -5,6 +5,7 @@ Deliberately not built on any code of ours: a mistake that daemon and library
 share would be invisible to a test that uses the library.
 """
 
+import collections
 import json
 import socket
 import time
@@ -44,6 +45,8 @@ class Connection:
         self.timeout = timeout
         self.buffer = bytearray()
         self.next_id = 1
+        self.answers = collections.deque()  # Read while a notification was wanted, ...
+        self.notices = collections.deque()  # ... and while an answer was.
 
     def __enter__(self):
         return self
@@ -85,13 +88,51 @@ class Connection:
                 raise Closed("end of stream")
             self.buffer += data
 
-    def answer(self, timeout=None):
-        """The next message, parsed; strict about what JSON-RPC says of it."""
+    def message(self, timeout=None):
+        """The next message off the wire, parsed; strict about what JSON-RPC says of it."""
         message = json.loads(self.line(timeout).decode("utf-8"))
         assert message.get("jsonrpc") == "2.0", message
-        assert "id" in message, message
-        assert ("result" in message) != ("error" in message), message
+        if "method" in message:
+            assert set(message) == {"jsonrpc", "method", "params"}, message
+        else:
+            assert "id" in message, message
+            assert ("result" in message) != ("error" in message), message
         return message
+
+    def _next(self, wanted, timeout, kept, kept_other):
+        """The next message of a sort; those of the other sort are kept in their order."""
+        if kept:
+            return kept.popleft()
+        deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
+        while True:
+            message = self.message(max(0.001, deadline - time.monotonic()))
+            if wanted(message):
+                return message
+            kept_other.append(message)
+
+    def answer(self, timeout=None):
+        """The next answer; notifications that come before it are kept."""
+        return self._next(lambda message: "id" in message, timeout, self.answers, self.notices)
+
+    def notice(self, timeout=None):
+        """The next notification; answers that come before it are kept."""
+        return self._next(lambda message: "id" not in message, timeout, self.notices,
+                          self.answers)
+
+    def event(self, timeout=None):
+        """The next event of a watch, as (watch, event); progress is passed over."""
+        deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
+        while True:
+            notice = self.notice(max(0.001, deadline - time.monotonic()))
+            if notice["method"] == "watch.event":
+                return notice["params"]["watch"], notice["params"]["event"]
+            assert notice["method"] == "watch.progress", notice
+
+    def watch(self, name, watch=1, **options):
+        """Sets one watch; the revision from which on it is told."""
+        return self.call("watch.add", watches=[{"watch": watch, "name": name, **options}])[
+            "revision"
+        ]
 
     def call(self, method, timeout=None, **params):
         """One request and its answer, nothing else being outstanding."""

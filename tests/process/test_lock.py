@@ -22,7 +22,7 @@ from harness.rpc import Closed
 from harness.sessions import Session
 from harness.tap import Threads, case, main, note, wait_for
 
-USAGE, NO_NODE, UNAVAILABLE, TRY_AGAIN, LOST = 64, 66, 69, 75, 79
+USAGE, CONFLICT, NO_NODE, UNAVAILABLE, TRY_AGAIN, LOST = 64, 65, 66, 69, 75, 79
 CLIENTS = 32
 NAMES = 8
 KILLS = 3
@@ -92,6 +92,11 @@ def wait_claims(cell, name, held, waiting, seconds=20.0):
     return wait_for(f"{held} holders and {waiting} waiters of {name}", look, seconds)
 
 
+def delayed(cell, name):
+    """The claim of one who failed, while its lock-delay runs; or None."""
+    return next((claim for claim in claims(cell, name) if claim.get("delayed")), None)
+
+
 def times(path):
     """What a TICKER wrote, whole lines only."""
     lines = path.read_text().split("\n")[:-1] if path.exists() else []
@@ -151,7 +156,7 @@ def _():
         cell.start()
         for wrong in ((), ("x", "y"), ("x", "--"), ("x", "--try"), ("--lease", "0.5", "x"),
                       ("--lease", "61s", "x"), ("--try", "--timeout", "1s", "x"),
-                      ("--timeout", "soon", "x"), ("a//b",), ("/elsewhere/x",)):
+                      ("--timeout", "soon", "x"), ("--lock-delay", "61s", "x"), ("a//b",), ("/elsewhere/x",)):
             fails(USAGE, cell.lockctl("lock", *wrong))
         with lockctl(cell, "lock", "x") as holder:
             line = holder.stdout.readline().decode()
@@ -380,6 +385,130 @@ def _():
         assert one - killed < lease + 3.0
         assert dead.communicate()[0] == b"", "granted to one who is dead"
         assert claims(cell, "x") == []
+
+
+@case("a lock-delay is honoured over two fail-overs; all are told what is left and why",
+      seconds=180)
+def _():
+    delay, lease = 6.0, 2.0
+    with Cell() as cell, contextlib.ExitStack() as stack:
+        cell.start()
+        holder = stack.enter_context(
+            lockctl(cell, "lock", "--lease", f"{lease}s", "--lock-delay", f"{delay}s", "x"))
+        token = int(holder.stdout.readline().split()[2])
+        waiter = stack.enter_context(
+            lockctl(cell, "-v", "lock", "x", "--", sys.executable, "-c", NOW))
+        wait_claims(cell, "x", 1, 1)
+        holder.kill()
+        expired = wait_for("the lock-delay to begin", lambda: delayed(cell, "x"), lease + 5)
+        begun = time.monotonic()
+        assert (expired["token"], expired["lock_delay_ms"]) == (token, delay * 1000), expired
+        assert 0 < expired["left_ms"] <= delay * 1010 + 1, expired
+        assert str(holder.pid) in expired["label"], (holder.pid, expired)
+        told = cell.lockctl("locks", "x").stdout.decode()
+        assert "closed for" in told and "lock-delay of 6.0 s" in told, told
+        fails(TRY_AGAIN, cell.lockctl("lock", "--try", "x", "--", "true"), "lock-delay",
+              str(holder.pid))
+
+        for _ in range(2):
+            time.sleep(delay / 2)
+            master = cell.master()
+            master.kill()
+            killed = time.monotonic()
+            cell.master()
+            assert delayed(cell, "x"), "forgotten by the new master"
+            master.start()
+        granted = float(ended(waiter, 0, 60)[0])
+        note(f"granted {granted - begun:.1f} s after the expiry and {granted - killed:.1f} s"
+             f" after the last kill, with a lock-delay of {delay:g} s")
+        assert granted - killed >= delay, "the delay did not begin anew in full"
+        assert granted - killed <= delay + 30.0
+        assert claims(cell, "x") == []
+
+        # One who gives it back, even by ending his session, leaves no delay.
+        with lockctl(cell, "lock", "--lock-delay", "60s", "x") as holder:
+            holder.stdout.readline()
+            holder.terminate()
+            ended(holder, 0)
+        assert cell.lockctl("lock", "--try", "x", "--", "true").returncode == 0
+
+
+@case("with -v one who waits is told for whom")
+def _():
+    with Cell() as cell:
+        cell.start()
+        with lockctl(cell, "lock", "x") as holder:
+            holder.stdout.readline()
+            with lockctl(cell, "-v", "lock", "x", "--", "true") as waiter:
+                line = waiter.stderr.readline().decode()
+                assert "waiting: held exclusive by" in line and str(holder.pid) in line, line
+                holder.terminate()
+                ended(holder, 0)
+                ended(waiter, 0)
+
+
+@case("check: valid while held, not after, and never a wrong one", seconds=90)
+def _():
+    with Cell() as cell:
+        cell.start()
+        with lockctl(cell, "-o", "json", "lock", "--shared", "x") as holder:
+            told = json.loads(holder.stdout.readline())
+            sequencer, token = told["sequencer"], told["token"]
+            assert cell.lockctl("check", sequencer).returncode == 0
+            cell.master().kill()
+            done = cell.lockctl("-o", "json", "check", sequencer)
+            assert done.returncode == 0, done.stderr.decode()
+            assert json.loads(done.stdout) == {"sequencer": sequencer, "valid": True}
+            for wrong in (f"/ls/local/x:exclusive:{token}", f"/ls/local/x:shared:{token + 1}",
+                          f"/ls/local/none:shared:{token}"):
+                done = cell.lockctl("check", wrong)
+                assert (done.returncode, done.stdout) == (LOST, b"not valid\n"), (wrong, done)
+            holder.terminate()
+            ended(holder, 0)
+        assert cell.lockctl("check", sequencer).returncode == LOST
+        for wrong in ((), ("x",), (sequencer, sequencer), ("/ls/local/x:mine:1",)):
+            fails(USAGE, cell.lockctl("check", *wrong))
+
+
+@case("an ephemeral file goes after its holder's death, and not before", seconds=90)
+def _():
+    lease = 2.0
+    with Cell() as cell:
+        cell.start()
+        with lockctl(cell, "-o", "json", "open", "--ephemeral", "--lease", f"{lease}s", "e",
+                     "here") as holder:
+            told = json.loads(holder.stdout.readline())
+            assert told["created"] and told["name"] == "/ls/local/e", told
+            assert cell.lockctl("get", "--instance", str(told["instance"]), "e").stdout == b"here"
+            assert b"ephemeral" in cell.lockctl("ls", "-l").stdout
+            fails(CONFLICT, cell.lockctl("open", "--exclusive", "e", "--", "true"))
+            with lockctl(cell, "open", "--lease", f"{lease}s", "e", "--", "sleep",
+                         "60") as second:
+                command = child_of(second)
+                cell.master().kill()
+                time.sleep(2 * lease)
+                assert cell.lockctl("get", "e").stdout == b"here", "it went before"
+                second.kill()
+                wait_for("the command of a killed lockctl to end", lambda: gone(command), 5)
+            time.sleep(2 * lease)
+            assert cell.lockctl("get", "e").stdout == b"here", "one has it open still"
+            holder.kill()
+            killed = time.monotonic()
+            assert cell.lockctl("get", "e").stdout == b"here", "it went before its session"
+            wait_for("the file to go", lambda: cell.lockctl("get", "e").returncode == NO_NODE, 20)
+            note(f"gone {time.monotonic() - killed:.2f} s after the kill")
+        # With CMD; the environment, the status, and gone at once.
+        done = cell.lockctl("open", "--ephemeral", "--directory", "d", "--", "sh", "-c",
+                            'echo "$LOCKD_NAME $LOCKD_INSTANCE"; exit 3')
+        assert done.returncode == 3, done.stderr.decode()
+        name, instance = done.stdout.decode().split()
+        assert name == "/ls/local/d" and int(instance) > told["instance"], done.stdout
+        fails(NO_NODE, cell.lockctl("stat", "d"))
+        fails(CONFLICT, cell.lockctl("stat", "--instance", instance, "d"))
+        fails(USAGE, cell.lockctl("open", "--directory", "d", "value", "--", "true"))
+        # A permanent one stays.
+        assert cell.lockctl("open", "p", "kept", "--", "true").returncode == 0
+        assert cell.lockctl("get", "p").stdout == b"kept"
 
 
 # ------------------------------------------------------------ masters that sleep

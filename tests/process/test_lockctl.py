@@ -16,7 +16,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from harness.cell import LOCKCTL, Cell, run
 from harness.rpc import Connection
-from harness.tap import Threads, case, main, note
+from harness.tap import Threads, case, main, note, wait_for
 
 USAGE, CONFLICT, NO_NODE, UNAVAILABLE, UNKNOWN, TRY_AGAIN = 64, 65, 66, 69, 73, 75
 BINARY = bytes(range(256)) * 300 + b"\0\n\r\0"
@@ -252,6 +252,66 @@ def _():
                 assert out
             finally:
                 waiting.kill()
+
+
+@case("status counts sessions, locks, lock-delays, open ephemerals, watches and history")
+def _():
+    with Cell() as cell:
+        cell.start()
+        with subprocess.Popen(["setpriv", "--pdeathsig", "KILL", LOCKCTL, "--endpoints",
+                               cell.endpoints, "open", "--ephemeral", "e"],
+                              stdout=subprocess.PIPE) as holder, \
+                subprocess.Popen(["setpriv", "--pdeathsig", "KILL", LOCKCTL, "--endpoints",
+                                  cell.endpoints, "watch", "--count", "1", "w"],
+                                 stdout=subprocess.PIPE) as watch:
+            try:
+                assert holder.stdout.readline()
+                master = lambda: json.loads(ok(cell.lockctl("-o", "json", "status")))["master"]
+                wait_for("the watch", lambda: master()["watches"] == 1)
+                told = master()
+                assert (told["sessions"], told["opens"]) == (1, 1), told
+                assert (told["locks_held"], told["locks_delayed"]) == (0, 0), told
+                assert told["history_bytes"] > 0, told
+                text = ok(cell.lockctl("status")).decode()
+                assert "1 ephemerals open" in text and "1 watches" in text, text
+                ok(cell.lockctl("put", "w", "1"))
+                assert json.loads(watch.stdout.readline())["kind"] == "created"
+                assert watch.wait(20) == 0
+                wait_for("the watch to go", lambda: master()["watches"] == 0)
+            finally:
+                holder.kill()
+                watch.kill()
+
+
+@case("ls -l and stat show what is ephemeral and what is locked; --instance pins")
+def _():
+    with Cell() as cell:
+        cell.start()
+        first = json.loads(ok(cell.lockctl("-o", "json", "put", "f", "1")))["stat"]["instance"]
+        assert ok(cell.lockctl("get", "--instance", str(first), "f")) == b"1"
+        ok(cell.lockctl("rm", "f"))
+        fails(CONFLICT, cell.lockctl("get", "--instance", str(first), "f"))
+        ok(cell.lockctl("put", "f", "2"))
+        fails(CONFLICT, cell.lockctl("get", "--instance", str(first), "f"))
+        fails(CONFLICT, cell.lockctl("stat", "--instance", str(first), "f"))
+        fails(USAGE, cell.lockctl("stat", "--instance", "one", "f"), "one")
+        script = f"{LOCKCTL} -o json stat f; {LOCKCTL} stat f; {LOCKCTL} ls -l; echo $LOCKD_TOKEN"
+        environment = {**os.environ, "LOCKD_ENDPOINTS": cell.endpoints}
+        done = subprocess.run([LOCKCTL, "lock", "f", "--", "sh", "-c", script], env=environment,
+                              capture_output=True, timeout=30, check=False)
+        told, *text, token = ok(done).decode().splitlines()
+        assert json.loads(told)["stat"]["lock_token"] == int(token), told
+        assert f"lock_token       {token}" in text, text
+        rows = [line.split() for line in text]
+        assert any(row[:2] == ["file", "permanent"] and row[-2:] == [token, "f"] for row in rows), text
+        assert "lock_token" not in ok(cell.lockctl("stat", "f")).decode()
+        script = f"{LOCKCTL} stat e; {LOCKCTL} ls -l"
+        done = subprocess.run([LOCKCTL, "open", "--ephemeral", "--directory", "e", "--", "sh", "-c",
+                               script], env=environment, capture_output=True, timeout=30,
+                              check=False)
+        text = ok(done).decode()
+        assert "kind             ephemeral directory" in text, text
+        assert "directory ephemeral" in text, text
 
 
 @case("a broken pipe and an interrupt end it quietly")

@@ -229,6 +229,120 @@ def _():
                     session="0123456789abcdef-" + "0" * 32)
 
 
+# ---------------------------------------------------- lock-delay and handles
+
+
+@case("a holder that fails owes its lock-delay; who tries is told what is left, and of whom")
+def _():
+    delay = 3000
+    with Cell() as cell:
+        master = cell.start()
+        with master.connect() as one, master.connect() as two:
+            first = one.call("session.open", lease_ms=1000, label="failing")
+            second = two.call("session.open")
+            held = one.call("lock.acquire", session=first["session"], request=1, name=NAME,
+                            create=True, lock_delay_ms=delay)
+            last = time.monotonic()
+            one.call("session.keepalive", session=first["session"])
+
+            def closed():
+                found = one.call("lock.list", name=NAME)["locks"][0]["claims"]
+                return found if found[0].get("delayed") else None
+
+            claim = wait_for("the lock-delay", closed, 20)[0]
+            failed = time.monotonic()
+            assert claim["held"] is False and claim["token"] == held["token"], claim
+            assert claim["label"] == "failing", claim
+            assert 0 < claim["left_ms"] <= delay * 1.02, claim
+            error = refused("lock_delay", two.call, "lock.acquire", session=second["session"],
+                            request=1, name=NAME, wait_ms=0)
+            assert 0 < error.data["left_ms"] <= claim["left_ms"], error.data
+            assert error.data["holder"]["session"] == first["session_id"], error.data
+            refused("locked", two.call, "node.delete", name=NAME)
+            assert two.call("lock.check", sequencer=held["sequencer"])["valid"] is False
+
+            waiting = two.request("lock.acquire", session=second["session"], request=2, ack=[1],
+                                  name=NAME)
+            granted = result_of(two, waiting, timeout=30.0)
+            note(f"granted {elapsed(last) * 1000:.0f} ms after the last KeepAlive was sent")
+            assert granted["token"] > held["token"], (held, granted)
+            assert elapsed(last) >= (1000 + delay) / 1000, elapsed(last)
+            assert elapsed(failed) < delay / 1000 + 5.0, elapsed(failed)
+
+            # Who gives it back, or says good-bye, owes nothing.
+            two.call("lock.release", session=second["session"], request=3, name=NAME,
+                     token=granted["token"])
+            again = two.call("lock.acquire", session=second["session"], request=4, name=NAME,
+                             wait_ms=0, lock_delay_ms=60000)
+            two.call("lock.release", session=second["session"], request=5, name=NAME,
+                     token=again["token"])
+            two.call("lock.acquire", session=second["session"], request=6, name=NAME, wait_ms=0,
+                     lock_delay_ms=60000)
+            two.call("session.close", session=second["session"], request=7)
+            assert claims(one) == []
+
+
+@case("an ephemeral node goes with its last opener, its last claim and its last child")
+def _():
+    with Cell() as cell:
+        master = cell.start()
+        with master.connect() as connection:
+            one = connection.call("session.open")["session"]
+            two = connection.call("session.open", lease_ms=1000)["session"]
+            three = connection.call("session.open")["session"]
+            team, member = "/ls/local/team", "/ls/local/team/member"
+
+            def missing(name):
+                try:
+                    connection.call("node.stat", name=name)
+                    return False
+                except RpcError as error:
+                    assert error.name == "no_node", error
+                    return True
+
+            opened = connection.call("node.open", session=one, request=1, name=team, handle=1,
+                                     create="directory", ephemeral=True)
+            assert opened["created"] and opened["stat"]["ephemeral"] is True, opened
+            file = connection.call("node.open", session=two, request=1, name=member, handle=1,
+                                   create="file", ephemeral=True, content="x")["stat"]
+            again = connection.call("node.open", session=three, request=1, name=member, handle=1)
+            assert again["created"] is False, again
+            assert again["stat"]["instance"] == file["instance"], again
+            refused("exists", connection.call, "node.open", session=three, request=2,
+                    name=member, handle=2, create="file", if_instance=0)
+            held = connection.call("lock.acquire", session=three, request=3, name=member)
+
+            # The directory is closed, but not empty; then one opener's session expires.
+            close = {"name": team, "handle": 1, "if_instance": opened["stat"]["instance"]}
+            connection.call("node.close", session=one, request=2, **close)
+            connection.call("node.close", session=one, request=3, **close)  # Does no harm.
+            wait_for("a session to end", lambda: connection.call("cell.status")["opens"] == 1, 20)
+            assert not missing(team) and not missing(member)
+            connection.call("node.close", session=three, request=4, name=member, handle=1,
+                            if_instance=file["instance"])
+            assert not missing(member), "its lock is held"
+            stat = connection.call("node.stat", name=member)["stat"]
+            assert stat["lock_token"] == held["token"], (held, stat)
+            gone = connection.call("lock.release", session=three, request=5, name=member,
+                                   token=held["token"])
+            assert missing(member) and missing(team)
+
+            # A new one of the name is another: what names the old one is refused.
+            connection.call("node.create", name=team, kind="directory")
+            new = connection.call("node.put", name=member, content="y")["stat"]
+            assert new["instance"] > file["instance"], (file, new)
+            pinned = {"name": member, "if_instance": file["instance"]}
+            for method in ("node.get", "node.stat", "lock.list"):
+                refused("stale_handle", connection.call, method, **pinned)
+            refused("stale_handle", connection.call, "node.put", content="z", **pinned)
+            refused("stale_handle", connection.call, "node.delete", **pinned)
+            refused("stale_handle", connection.call, "lock.acquire", session=three, request=6,
+                    **pinned)
+            refused("stale_handle", connection.call, "node.open", session=three, request=7,
+                    handle=1, **pinned)
+            assert connection.call("node.get", name=member)["revision"] > gone["revision"]
+
+
 # -------------------------------------------------------------------- bounds
 
 

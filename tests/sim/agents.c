@@ -44,6 +44,7 @@ static void start_process(struct world *w, uint32_t agent)
     assert(rc == LOCKD_OK);
     (void)rc;
     a->timer_us = WORLD_NEVER;
+    a->looks_on = agent > 0 && chance_percent(rng, 20);
 }
 
 static void hang_up(struct world *w, struct agent *a)
@@ -63,11 +64,29 @@ static void kill_process(struct world *w, uint32_t agent)
     if (w->tracing) {
         world_trace(w, 0, "agent", "%u is killed", agent);
     }
-    seats_killed(w, agent);
+    calls_killed(w, agent);
+    memset(a->seats, 0, sizeof a->seats);
+    memset(a->views, 0, sizeof a->views);
+    memset(a->sights, 0, sizeof a->sights);
     hang_up(w, a);
     engine_free(a->engine);
     a->engine = NULL;
     a->life++;
+    a->told = 0;
+}
+
+/* What one of its threads is about. */
+static void think(struct world *w, uint32_t agent)
+{
+    struct agents *all = w->agents;
+    const uint64_t what = rng_below(&all->rng, 100);
+    if (what < 10) {
+        view_use(w, agent, (uint32_t)rng_below(&all->rng, AGENT_VIEWS));
+    } else if (what < 13) {
+        sight_use(w, agent, (uint32_t)rng_below(&all->rng, AGENT_SIGHTS));
+    } else if (!all->all[agent].looks_on) {
+        seat_use(w, agent, (uint32_t)rng_below(&all->rng, all->seats));
+    }
 }
 
 static void on_think(struct world *w, const struct event *event)
@@ -86,10 +105,10 @@ static void on_think(struct world *w, const struct event *event)
     if (a->engine == NULL) {
         start_process(w, agent);
     }
-    seat_use(w, agent, (uint32_t)rng_below(&all->rng, all->seats));
+    think(w, agent);
     settle(w, agent);
     if (!w->healed && chance_percent(&all->rng, all->stop_percent)) {
-        a->stopped_until_us = w->now_us + rng_below(&all->rng, 8 * WORLD_SECOND);
+        a->stopped_until_us = w->now_us + rng_below(&all->rng, all->stop_us_max);
     } else if (!w->healed && chance_percent(&all->rng, all->kill_percent)) {
         kill_process(w, agent);
         wait_us = rng_below(&all->rng, LINGER_US_MAX);
@@ -138,8 +157,14 @@ static bool take_event(struct world *w, uint32_t agent)
         event.done(event.context, event.answer);
     } else if (event.changed != NULL) {
         event.changed(event.context, event.session, event.state);
+    } else if (event.told != NULL) {
+        event.told(event.context, event.watch, event.happened);
+    } else if (event.observed != NULL) {
+        event.observed(event.context, event.observer, event.leader);
     }
     lockd_answer_free(event.answer);
+    lockd_event_free(event.happened);
+    lockd_leader_free(event.leader);
     return true;
 }
 
@@ -152,6 +177,7 @@ static void settle(struct world *w, uint32_t agent)
         }
     }
     engine_check(a->engine);
+    views_check(w, agent);
     const uint64_t wake_at_ms = engine_wish(a->engine)->wake_at_ms;
     if (wake_at_ms != ENGINE_NEVER) {
         const uint64_t at_us = clock_when_us(&a->clock, w->now_us, wake_at_ms);
@@ -213,9 +239,7 @@ static void check_grip(struct world *w, const struct agent *a, uint64_t session,
                        const struct grip *grip)
 {
     if (grip->lock != NULL && engine_lock_valid_until_ms(grip->lock) > agent_now_ms(w, a)) {
-        audit_believes_held(w, session,
-                            bytes_of(seat_names[grip->name], strlen(seat_names[grip->name])),
-                            engine_lock_token(grip->lock));
+        audit_believes_held(w, session, agent_path(grip->name), engine_lock_token(grip->lock));
     }
 }
 
@@ -259,6 +283,7 @@ void agents_start(struct world *w)
         calm || chance_percent(&all->rng, 40) ? 0 : (uint32_t)rng_below(&all->rng, 6);
     all->kill_percent =
         calm || chance_percent(&all->rng, 60) ? 0 : (uint32_t)rng_below(&all->rng, 4);
+    all->stop_us_max = (w->plan.keepalives_busy > 0 ? 25 : 8) * (uint32_t)WORLD_SECOND;
     all->think_us_max = (uint32_t)rng_between(&all->rng, 50000, 500000);
     for (uint32_t i = 0; i < all->count; i++) {
         all->all[i].clock = (struct clock){
@@ -267,6 +292,7 @@ void agents_start(struct world *w)
         world_at(w, rng_below(&all->rng, WORLD_SECOND),
                  (struct event){.run = on_think, .a = i});
     }
+    resource_start(w);
 }
 
 void agents_stop_all(struct world *w, uint64_t until_us)
@@ -274,6 +300,20 @@ void agents_stop_all(struct world *w, uint64_t until_us)
     for (uint32_t i = 0; i < w->agents->count; i++) {
         w->agents->all[i].stopped_until_us = until_us;
     }
+}
+
+void agents_calm(struct world *w)
+{
+    w->agents->quiet = true;
+}
+
+bool agents_told(struct world *w)
+{
+    bool all = true;
+    for (uint32_t i = 0; i < w->agents->count; i++) {
+        all = all && (w->agents->all[i].engine == NULL || views_told(w, i));
+    }
+    return all;
 }
 
 void agents_quiesce(struct world *w)
@@ -306,6 +346,7 @@ void agents_stop(struct world *w)
     for (uint32_t i = 0; i < all->count; i++) {
         engine_free(all->all[i].engine);
     }
+    resource_stop(w);
     free(all->calls);
     free(all);
     w->agents = NULL;

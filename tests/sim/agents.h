@@ -4,9 +4,17 @@
  *
  * An agent is a process: an engine, a clock that runs a little fast or slow, one
  * connection at a time whose octets travel through links.h, and some seats.
- * Each seat opens a session, takes locks of a few names that all share, reads
+ * Each seat opens a session, takes locks of a few names that all share, stands for
+ * election, opens files and directories that go when nobody has them open, reads
  * and writes through the session, and gives up what it holds, or is stopped or
- * killed before it does.
+ * killed before it does.  The process watches nodes, and who leads.
+ *
+ *     agents.c   processes, and what drives their engines
+ *     calls.c    what each call of the library may come to
+ *     seats.c    what sessions do: locks, elections, files
+ *     grasps.c   handles
+ *     views.c    watches and observers
+ *     resource.c what stands behind the locks, and takes tokens
  */
 #ifndef TESTS_SIM_AGENTS_H
 #define TESTS_SIM_AGENTS_H
@@ -16,15 +24,20 @@
 #include "tests/sim/links.h"
 #include "tools/check/history.h"
 
-enum { AGENTS_MAX = 3, SEATS_MAX = 3, SEAT_LOCKS = 2 };
+enum { SEATS_MAX = 3, SEAT_LOCKS = 2, SEAT_GRASPS = 2, AGENT_VIEWS = 3, AGENT_SIGHTS = 2 };
 
 struct agents;
 
 void agents_start(struct world *w);
 void agents_stop(struct world *w);
 
-/* A seat's put of this content took effect. */
-void agents_written(struct world *w, struct bytes content, struct history_index index);
+/* A seat's put of this content took effect, on this instance. */
+void agents_written(struct world *w, struct bytes content, uint64_t instance,
+                    struct history_index index);
+
+/* Is it the name of an election?  Is anybody about to open it? */
+bool agents_elects(struct bytes path);
+bool agents_opening(const struct world *w, struct bytes path);
 
 /* What each agent believes at this instant is so. */
 void agents_check_beliefs(struct world *w);
@@ -32,7 +45,11 @@ void agents_check_beliefs(struct world *w);
 /* Stops all processes; their clocks go on. */
 void agents_stop_all(struct world *w, uint64_t until_us);
 
-/* Begin nothing more: end all that is open; and has it ended? */
+/* Begin nothing more; and has everybody been told all that happened? */
+void agents_calm(struct world *w);
+bool agents_told(struct world *w);
+
+/* End all that is open; and has it ended? */
 void agents_quiesce(struct world *w);
 bool agents_ended(const struct world *w);
 

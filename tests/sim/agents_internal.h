@@ -1,22 +1,58 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What agents.c (processes and their engines) and seats.c (what they ask for,
- * and what becomes of it) share.
+ * What the sources of the agents share; agents.h says which does what.
  */
 #ifndef TESTS_SIM_AGENTS_INTERNAL_H
 #define TESTS_SIM_AGENTS_INTERNAL_H
 
 #include "tests/sim/agents.h"
+#include "tests/sim/stream.h"
 
-/* The names of the locks. */
-enum { SEAT_NAMES = 3 };
-extern const char *const seat_names[SEAT_NAMES];
+/* All names that agents lock: first those of locks, then of elections, then those
+ * that are opened: an ephemeral directory, a file in it, another, and two that
+ * stay.  "a" and "b" are also files of the plain clients. */
+enum {
+    NAME_LOCKS = 0,
+    NAME_ELECTIONS = 3,
+    NAME_GRASPS = 5,
+    NAMES = 10,
+    NAME_DIRECTORY = NAME_GRASPS,
+    NAME_EPHEMERALS_END = NAME_GRASPS + 3,
+};
+extern const char *const agent_names[NAMES];
+
+enum { AGENT_NAME_MAX = 32 };
 
 /* A lock that a seat asked for. */
 struct grip {
     struct lockd_lock *lock;
     uint32_t name;
-    bool asking, releasing;
+    bool asking, releasing, leads;
+};
+
+/* A handle. */
+struct grasp {
+    struct lockd_handle *handle;
+    uint32_t name;
+    bool opening, closing;
+    uint32_t masters; /* When it was opened. */
+};
+
+/* A watch. */
+struct view {
+    struct lockd_watch *watch;
+    struct stream stream;
+    uint64_t from; /* LEASE_ANY: from when it was set. */
+    bool asking, polled, content, old;
+    uint32_t masters; /* When it was told last. */
+};
+
+/* An observer. */
+struct sight {
+    struct lockd_observer *observer;
+    uint32_t name;
+    uint64_t revision, token; /* As told last. */
+    struct bytes value;
 };
 
 struct agent;
@@ -24,21 +60,46 @@ struct agent;
 struct seat {
     struct lockd_session *session;
     struct grip grips[SEAT_LOCKS];
+    struct grasp grasps[SEAT_GRASPS];
     bool opening, closing;
+    enum lockd_state state;
     struct history_index seen; /* The highest index of any answer. */
 };
 
-enum call_kind { CALL_OPEN, CALL_CLOSE, CALL_ACQUIRE, CALL_RELEASE, CALL_PUT, CALL_GET };
+enum call_kind {
+    CALL_OPEN,
+    CALL_CLOSE,
+    CALL_ACQUIRE,
+    CALL_CAMPAIGN,
+    CALL_RELEASE,
+    CALL_PROCLAIM,
+    CALL_PUT,
+    CALL_GET,
+    CALL_FILE, /* Made, deleted, listed: nothing is known of what should come. */
+    CALL_CHECK,
+    CALL_GRASP,
+    CALL_LET_GO,
+    CALL_GRASP_READ,
+    CALL_GRASP_PUT,
+    CALL_GRASP_DELETE,
+    CALL_WATCH,
+};
 
 /* One call of the library.  Ends exactly once. */
 struct call {
-    uint32_t agent, seat, grip;
+    uint32_t agent, seat, item; /* Which grip, grasp or view. */
     uint64_t life;
     enum call_kind kind;
     bool ended;
     enum lockd_rc rc;
-    struct history_index seen;   /* By the seat when it began. */
+    struct history_index seen;   /* By the seat when it began, ... */
+    uint64_t told;               /* ... and by the agent's watches. */
     struct history_index effect; /* PUT: where it took effect; slot 0: nowhere yet. */
+    uint64_t instance;           /* That it is pinned to; 0: none. */
+    uint32_t masters_told;       /* Masterships when its event was told; 0: it wasn't. */
+    uint32_t name;
+    uint64_t token; /* CHECK: with `mode`, what is asked. */
+    enum wire_mode mode;
 };
 
 struct agent {
@@ -48,15 +109,27 @@ struct agent {
     uint64_t link;   /* Of links.h; 0: none. */
     uint64_t number; /* Of the connection, as the engine counts. */
     bool connected;
+    bool looks_on; /* It only watches. */
     uint64_t stopped_until_us;
     uint64_t timer_us;
     struct seat seats[SEATS_MAX];
+    struct view views[AGENT_VIEWS];
+    struct sight sights[AGENT_SIGHTS];
+    uint64_t told; /* The highest revision of any event. */
+    struct {
+        uint32_t name;
+        enum wire_mode mode;
+        uint64_t token; /* 0: none. */
+    } sequencer;        /* Of the last lock that was granted. */
 };
+
+struct resource;
 
 struct agents {
     struct rng rng;
     uint32_t count, seats;
     uint32_t stop_percent, kill_percent;
+    uint32_t stop_us_max;
     uint32_t think_us_max;
     struct agent all[AGENTS_MAX];
     struct call *calls; /* By number, from 1. */
@@ -64,7 +137,8 @@ struct agents {
     uint32_t open;
     uint32_t granted_since_heal;
     bool quiet, timely;
-    uint64_t highest_token[SEAT_NAMES]; /* That the resource behind each lock has seen. */
+    uint64_t highest_token[NAMES]; /* That the resource behind each lock has seen. */
+    struct resource *resource;
 };
 
 static inline uint64_t agent_now_ms(const struct world *w, const struct agent *a)
@@ -72,10 +146,56 @@ static inline uint64_t agent_now_ms(const struct world *w, const struct agent *a
     return clock_ms(&a->clock, w->now_us);
 }
 
-/* A seat does something, or nothing. */
-void seat_use(struct world *w, uint32_t agent, uint32_t seat);
+/* "/ls/local/NAME" */
+const char *agent_name(const char *path, char text[AGENT_NAME_MAX]);
+struct bytes agent_path(uint32_t name);
+
+/* ----------------------------------------------------------------- calls.c */
+
+/* Begins a call: its number, as the context of its callback. */
+void *agent_call_begin(struct world *w, uint32_t agent, uint32_t seat, uint32_t item,
+                       enum call_kind kind);
+struct call *agent_call_newest(struct world *w);
+
+/* What the library said of the call that was just begun: it may have refused it. */
+void agent_call_begun(struct world *w, enum lockd_rc rc);
+
+/* The callback of all calls. */
+void agent_call_done(void *context, const struct lockd_answer *answer);
+
+/* An event tells of the content that a call wrote. */
+void agent_call_told(struct world *w, struct bytes content);
 
 /* The process has died, and all its calls with it. */
-void seats_killed(struct world *w, uint32_t agent);
+void calls_killed(struct world *w, uint32_t agent);
+
+/* ----------------------------------------------------------------- seats.c */
+
+/* A seat does something, or nothing. */
+void seat_use(struct world *w, uint32_t agent, uint32_t seat);
+void grip_drop(struct world *w, struct agent *a, struct grip *grip);
+
+/* ---------------------------------------------------------------- grasps.c */
+
+void grasp_use(struct world *w, uint32_t agent, uint32_t seat, uint32_t index);
+void grasp_drop(struct world *w, struct agent *a, struct grasp *grasp);
+
+/* ----------------------------------------------------------------- views.c */
+
+void view_use(struct world *w, uint32_t agent, uint32_t index);
+void sight_use(struct world *w, uint32_t agent, uint32_t index);
+void view_set(struct world *w, uint32_t agent, uint32_t index,
+              const struct lockd_answer *answer);
+void views_check(struct world *w, uint32_t agent);
+bool views_told(struct world *w, uint32_t agent);
+bool sequencer_valid(const struct world *w, const struct call *call, uint64_t revision);
+
+/* -------------------------------------------------------------- resource.c */
+
+void resource_start(struct world *w);
+void resource_stop(struct world *w);
+
+/* A holder uses what is behind a lock, now or after a while. */
+void resource_use(struct world *w, uint32_t name, uint64_t token);
 
 #endif

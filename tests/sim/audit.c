@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "tests/sim/audit_internal.h"
+#include "tests/sim/sometimes.h"
 #include "tests/sim/workload.h"
 
 enum { SLOTS_MAX = 1000 * 1000 };
@@ -72,6 +73,7 @@ static void record(struct world *w, struct replica *r, const struct paxos_entry 
     if (paxos_self_made(entry->value.kind) && entry->value.epoch > a->barrier) {
         a->barrier = entry->value.epoch;
         a->masters++;
+        sometimes_if(a->model.stretch_ms > 0, stretched_failover);
     }
     slot->barrier = a->barrier;
     audit_sessions_applied(w, r, entry->slot, &slot->value);
@@ -234,6 +236,10 @@ static struct history_request request_of(struct history *h, const struct lease_c
     case LEASE_CMD_RELEASE:
     case LEASE_CMD_CANCEL:
     case LEASE_CMD_TIMEOUT:
+    case LEASE_CMD_OPEN:
+    case LEASE_CMD_CLOSE:
+    case LEASE_CMD_DELAY_OVER:
+    case LEASE_CMD_STRETCH:
         break; /* Not of a file: history_entry.command has it. */
     }
     return request;
@@ -269,6 +275,7 @@ void audit_log_commands(struct world *w, struct history *h, paxos_slot slot,
 
 void audit_log(struct world *w, struct history *h)
 {
+    h->limits = plan_limits(&w->plan);
     for (paxos_slot slot = 1; slot <= w->audit->last; slot++) {
         const struct paxos_value *value = &w->audit->slots[slot].value;
         if (paxos_self_made(value->kind)) {
@@ -289,7 +296,8 @@ void audit_start(struct world *w)
     *a = (struct audit){.slots_capacity = 256, .proposals_capacity = 256, .proposals_count = 1};
     a->slots = sim_allocate(a->slots_capacity * sizeof *a->slots);
     a->proposals = sim_allocate(a->proposals_capacity * sizeof *a->proposals);
-    model_start(&a->model);
+    const struct lease_limits limits = plan_limits(&w->plan);
+    model_start(&a->model, &limits);
     w->audit = a;
 }
 
@@ -301,6 +309,8 @@ void audit_stop(struct world *w)
         free(a->replicas[i].reported);
     }
     model_free(&a->model);
+    free(a->delays);
+    free(a->brinks);
     history_free(&a->memory);
     free(a->slots);
     free(a->proposals);

@@ -38,7 +38,18 @@
  *     expiry       no session is over that its client believes in           (G6)
  *     judged       no session is ended whose KeepAlive could be read in time
  *     belief       nobody believes to hold what it doesn't hold             (G9)
- *     fence        a resource behind a lock sees no token below an earlier  (G8)
+ *     fence        a resource behind a lock accepts no token below an
+ *                  earlier one, whatever becomes of its host                (G8)
+ *     nodes        the nodes, and who has them open, are those of the model
+ *     history      the events that the state keeps are those of the model
+ *     lock-delay   nobody is granted a name that a failed holder closes    (G10)
+ *     event        a watch is told what its scope lets pass: each change once,
+ *                  in order, none missing                                  (G11)
+ *     gap          unless history was trimmed, or the watcher was slow
+ *     event-order  no reply, read or progress overtakes an event           (G11)
+ *     handle       what a handle does, it does to the instance opened      (G14)
+ *     leader       an observer is told no value but the leader's own
+ *     sequencer    a sequencer is valid when its lock is held so
  *     calls        every call of the library ends once
  *     session-order a session's reads never go back                        (G13)
  */
@@ -47,6 +58,7 @@
 
 #include "tests/sim/replica.h"
 #include "tools/check/history.h"
+#include "tools/check/model.h"
 
 void audit_start(struct world *w);
 void audit_stop(struct world *w);
@@ -98,6 +110,18 @@ void audit_answered(struct world *w, const struct replica *r, uint64_t session,
  * that it holds a lock. */
 void audit_believes(struct world *w, uint64_t session);
 void audit_believes_held(struct world *w, uint64_t session, struct bytes path, uint64_t token);
+
+/* What the log makes of files, sessions, locks and events. */
+const struct model *audit_model(const struct world *w);
+
+/* A copy that lives as long as the world. */
+struct bytes audit_keep(struct world *w, struct bytes bytes);
+
+/* A KeepAlive of the session was read. */
+void audit_kept_alive(struct world *w, uint64_t session);
+
+/* Has the session itself deleted the node since it was granted its lock? */
+bool audit_gave_up(const struct world *w, uint64_t session, struct bytes path, uint64_t token);
 
 /* Can the clocks of this world be trusted? */
 bool audit_timely(const struct world *w);

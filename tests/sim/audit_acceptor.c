@@ -349,7 +349,7 @@ void audit_tables(struct world *w, const struct disk *d)
     }
     const struct lease_allocator allocator = {
         .allocate = plain_allocate, .release = plain_release, .exhausted = plain_exhausted};
-    const struct lease_limits limits = LEASE_LIMITS_DEFAULT;
+    const struct lease_limits limits = plan_limits(&w->plan);
     struct lease *l = lease_new(&allocator, &limits);
     bool good = true;
     for (uint32_t i = 0; good && i < d->rows_count; i++) {

@@ -47,6 +47,20 @@ struct audit_replica {
     paxos_slot applied_ever;
 };
 
+/* A name that nobody may be granted, because its holder failed. */
+struct audit_delay {
+    struct bytes path;
+    uint64_t instance, number;
+    uint64_t until_us;
+    uint32_t masters; /* When it began. */
+};
+
+/* The newest KeepAlive of a session, and when its end was proposed. */
+struct audit_brink {
+    uint64_t session;
+    uint64_t kept_us, judged_us;
+};
+
 struct audit {
     struct audit_slot *slots; /* By slot; [0] is unused. */
     uint64_t slots_count, slots_capacity;
@@ -57,6 +71,11 @@ struct audit {
     uint32_t masters;
     struct history memory; /* Keeps the values' bytes. */
     struct model model;    /* What the log makes of files, sessions and locks. */
+    struct audit_delay *delays;
+    uint32_t delays_count, delays_capacity;
+    struct audit_brink *brinks;
+    uint32_t brinks_count, brinks_capacity;
+    uint64_t revision_compared; /* History was, up to here. */
     struct audit_replica replicas[PLAN_REPLICAS_MAX];
 };
 
@@ -65,6 +84,16 @@ struct audit_slot *audit_slot(struct world *w, paxos_slot slot);
 /* The newest slot has just been applied for the first time. */
 void audit_sessions_applied(struct world *w, const struct replica *r, paxos_slot slot,
                             const struct paxos_value *value);
+
+/* A command has applied, and these events with it: from `first` on. */
+void audit_events_applied(struct world *w, const struct history_entry *entry, uint32_t first,
+                          enum lease_rc rc);
+
+/* The history that the state keeps is that of the model. */
+void audit_history(struct world *w, const struct lease *l);
+
+/* The end of a session is proposed. */
+void audit_judged(struct world *w, uint64_t session);
 
 /* Is this, which nobody has applied yet, chosen? */
 void audit_chosen(struct world *w, const struct replica *r, const struct paxos_entry *entry);

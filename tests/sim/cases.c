@@ -18,6 +18,10 @@ static const struct {
     {"each of 100 answers to sessions is lost in turn", 1, 100, 20, PROFILE_LOSE},
     {"60 seeds with faults", 1001, 1060, 60, PROFILE_SWARM},
     {"5 long seeds with faults", 2001, 2005, 300, PROFILE_SWARM},
+    {"a resumed watch is told no change as part of several again", 8, 8, 60, PROFILE_SWARM},
+    {"a watch set in a page with older ones is told from now on", 22, 22, 60, PROFILE_SWARM},
+    {"one revision is two events, and the connection breaks between", 2, 2, 60, PROFILE_SWARM},
+    {"a session closes while calls of its handles wait", 1934, 1934, 60, PROFILE_SWARM},
 };
 
 /* Bugs that every seed should catch at once: the checkers are awake. */
@@ -30,6 +34,10 @@ static const struct {
     {"a value that is not carried forward is caught", MUTANT_value_not_carried},
     {"a request that is executed twice is caught", MUTANT_dedupe_not_consulted},
     {"a client that counts its lease too late is caught", MUTANT_client_lease_from_receipt},
+    {"a lock-delay that a new master forgets is caught", MUTANT_lock_delay_forgotten},
+    {"an event told behind a reply is caught", MUTANT_reply_before_event},
+    {"a fence that forgets is caught", MUTANT_fence_forgets},
+    {"a leader seen before his word is caught", MUTANT_leader_before_value},
 };
 
 enum {

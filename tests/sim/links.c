@@ -11,10 +11,18 @@
 #include "lockd/gateway.h"
 #include "tests/sim/agents.h"
 #include "tests/sim/audit.h"
+#include "tests/sim/links_watch.h"
 #include "tests/sim/net.h"
+#include "tests/sim/sometimes.h"
 #include "tests/sim/workload.h"
 
-enum { STALL_US_MAX = 4000000 };
+enum {
+    STALL_US_MAX = 4000000,
+    NARROW_OCTETS = 700,      /* What a narrow connection holds before events wait, ... */
+    WIDE_OCTETS = 128 * 1024, /* ... and a usual one. */
+    BRINK_US = 1500,          /* About a deadline. */
+    BRINK_LEASE_MS = 5000,    /* Of longer leases too much would be held back. */
+};
 
 /* What travels in one direction.  An event says how far it has come. */
 struct pipe {
@@ -30,6 +38,11 @@ struct question {
     uint64_t tag;
     uint64_t session, request;
     bool waited; /* A KeepAlive that could be read while the process was away. */
+    bool removes_watches;
+    bool names_node;
+    struct bytes path;
+    uint64_t *watches; /* That it adds; owned. */
+    uint32_t watches_count;
     char id[WIRE_ID_MAX + 1];
     size_t id_size;
 };
@@ -41,7 +54,10 @@ struct link_of_agent {
     bool closed;     /* At the agent's end. */
     bool forgotten;  /* At the replica's. */
     bool silent;     /* Accepted by something that never reads. */
+    bool slow;       /* As the service knows it ... */
+    bool was_slow;   /* ... and ever did. */
     struct pipe up, down;
+    struct link_watches watches;
     struct question *open;
     uint32_t open_count, open_capacity;
 };
@@ -53,6 +69,10 @@ struct links {
     uint64_t tags;
     uint64_t answers;                          /* To requests of sessions. */
     uint32_t reset_ppm, stall_ppm, silent_ppm; /* Of answers, answers, connections. */
+    uint32_t brink_ppm;                        /* Of answers to KeepAlives. */
+    uint32_t octets;                           /* That a connection holds. */
+    uint64_t held_until_us[AGENTS_MAX];        /* What an agent sends arrives no sooner. */
+    bool gap_agents[AGENTS_MAX];
     struct gateway *gateways[PLAN_REPLICAS_MAX];
     struct wire_memory memory;
     struct wire_buffer buffer;
@@ -82,6 +102,7 @@ static void on_up(struct world *w, const struct event *event);
 static void on_down(struct world *w, const struct event *event);
 static void on_lost(struct world *w, const struct event *event);
 static void on_forgotten(struct world *w, const struct event *event);
+static void on_fullness(struct world *w, const struct event *event);
 
 /* --------------------------------------------------------------------- pipes */
 
@@ -195,7 +216,10 @@ static void on_forgotten(struct world *w, const struct event *event)
         return;
     }
     k->forgotten = true;
-    k->open_count = 0;
+    while (k->open_count > 0) {
+        free(k->open[--k->open_count].watches);
+    }
+    link_watches_end(&k->watches);
     if (replica_is_up(r) && k->life == r->life) {
         replica_forget(w, r, event->a);
     }
@@ -205,7 +229,12 @@ static void on_forgotten(struct world *w, const struct event *event)
 
 void link_send(struct world *w, uint64_t link, const void *data, size_t size)
 {
-    send_through(w, link, &link_at(w, link)->up, data, size, on_up);
+    struct link_of_agent *k = link_at(w, link);
+    const uint64_t held_until_us = w->links->held_until_us[k->agent];
+    if (held_until_us > k->up.stalled_until_us) {
+        k->up.stalled_until_us = held_until_us;
+    }
+    send_through(w, link, &k->up, data, size, on_up);
 }
 
 void links_hold(struct world *w, uint32_t replica, uint64_t until_us)
@@ -215,6 +244,53 @@ void links_hold(struct world *w, uint32_t replica, uint64_t until_us)
         if (l->all[i].replica == replica && !l->all[i].closed) {
             l->all[i].up.stalled_until_us = until_us;
         }
+    }
+}
+
+/* "/ls/CELL/path"; the root's is "". */
+static struct bytes path_of(struct world *w, struct wire_text name)
+{
+    const char *slash = name.size > 4 ? memchr(name.data + 4, '/', name.size - 4) : NULL;
+    const size_t skipped = slash == NULL ? name.size : (size_t)(slash - name.data) + 1;
+    return audit_keep(w, bytes_of(name.data + skipped, name.size - skipped));
+}
+
+static void add_watches(struct world *w, struct link_of_agent *k, struct question *q,
+                        const struct wire_request *wire)
+{
+    q->watches = sim_allocate((wire->watches_count + 1) * sizeof *q->watches);
+    q->watches_count = wire->watches_count;
+    for (uint32_t i = 0; i < wire->watches_count; i++) {
+        const struct wire_watch *watch = &wire->watches[i];
+        q->watches[i] = watch->watch;
+        if (w->tracing) {
+            world_trace(w, k->replica + 1U, "watch",
+                        "<- agent %u  %" PRIu64 " %.*s  scope %d, kinds %x, from %" PRIu64
+                        ", instance %" PRIu64,
+                        k->agent, watch->watch, (int)watch->name.size, watch->name.data,
+                        (int)watch->scope, (unsigned)watch->watched, watch->from,
+                        watch->if_instance);
+        }
+        link_watch_asked(w, &k->watches, watch, path_of(w, watch->name));
+    }
+}
+
+static void note_question(struct world *w, struct link_of_agent *k, struct question *q,
+                          const struct wire_request *wire)
+{
+    q->names_node = wire->name.size > 0;
+    if (q->names_node && k->watches.count > 0) {
+        q->path = path_of(w, wire->name);
+    }
+    if (wire->method == WIRE_WATCH_ADD) {
+        add_watches(w, k, q, wire);
+    }
+    q->removes_watches = wire->method == WIRE_WATCH_REMOVE;
+    for (uint32_t i = 0; i < wire->unwatch_count; i++) {
+        link_watch_removed(&k->watches, wire->unwatch[i]);
+    }
+    if (wire->method == WIRE_SESSION_KEEPALIVE) {
+        audit_kept_alive(w, wire->session);
     }
 }
 
@@ -235,6 +311,7 @@ static void ask(struct world *w, struct replica *r, uint64_t link,
                                      r->resumed_us == w->now_us,
                            .id_size = wire->id.size};
     memcpy(q->id, wire->id.data, wire->id.size);
+    note_question(w, k, q, wire);
     if (w->tracing) {
         world_trace(w, r->index + 1U, "asked",
                     "<- agent %u  %s %.*s  session %016" PRIx64 " request %" PRIu64, k->agent,
@@ -304,6 +381,62 @@ static void take_question(struct world *w, struct link_of_agent *k,
                k->replica + 1);
 }
 
+/* True: nobody hears it. */
+static bool lose(struct world *w, uint64_t link, bool of_session)
+{
+    struct links *l = w->links;
+    struct link_of_agent *k = link_at(w, link);
+    if (k->silent) {
+        return true;
+    }
+    const bool chosen = of_session && ++l->answers == w->plan.lose_answer;
+    if (chosen || (!w->healed && chance_ppm(&l->rng, l->reset_ppm))) {
+        break_link(w, link); /* And the answer is lost. */
+        k->silent = true;
+        return true;
+    }
+    if (!w->healed && chance_ppm(&l->rng, l->stall_ppm)) {
+        k->down.stalled_until_us = w->now_us + rng_below(&l->rng, STALL_US_MAX);
+    }
+    return false;
+}
+
+/* What is in the buffer leaves; who leaves too much unread is slow. */
+static void send_down(struct world *w, uint64_t link)
+{
+    struct links *l = w->links;
+    struct link_of_agent *k = link_at(w, link);
+    send_through(w, link, &k->down, l->buffer.data, l->buffer.size, on_down);
+    if (!k->slow && k->down.size - k->down.taken > l->octets) {
+        world_at(w, w->now_us, (struct event){.run = on_fullness, .a = link});
+    }
+}
+
+/* The next KeepAlive of the session arrives just when its lease is over. */
+static void lead_to_brink(struct world *w, const struct replica *r, uint32_t agent,
+                          uint32_t lease_ms)
+{
+    struct links *l = w->links;
+    if (!w->healed && lease_ms <= BRINK_LEASE_MS && chance_ppm(&l->rng, l->brink_ppm)) {
+        const uint64_t over_us =
+            clock_when_us(&r->clock, w->now_us, replica_now_ms(w, r) + lease_ms);
+        l->held_until_us[agent] = over_us - BRINK_US / 2 + rng_below(&l->rng, BRINK_US);
+    }
+}
+
+static void check_reply(struct world *w, struct replica *r, struct link_of_agent *k,
+                        const struct question *q, const struct service_reply *reply)
+{
+    const bool done = reply->outcome == SERVICE_DONE;
+    audit_answered(w, r, q->session, q->request, reply);
+    for (uint32_t i = 0; i < q->watches_count; i++) {
+        link_watch_answered(w, &k->watches, q->watches[i], done, reply->revision);
+    }
+    if (q->names_node && q->path.data != NULL && (done || reply->outcome == SERVICE_REFUSED)) {
+        link_watches_owe_nothing(w, &k->watches, reply->revision, &q->path, "a reply");
+    }
+}
+
 void links_reply(struct world *w, struct replica *r, const struct service_reply *reply)
 {
     struct links *l = w->links;
@@ -313,31 +446,93 @@ void links_reply(struct world *w, struct replica *r, const struct service_reply 
         world_fail(w, "reply", "replica %u answers an agent that is forgotten", r->index + 1);
     }
     take_question(w, k, reply, &q);
-    audit_answered(w, r, q.session, q.request, reply);
+    check_reply(w, r, k, &q, reply);
+    free(q.watches);
     if (w->tracing) {
         world_trace(w, r->index + 1U, "reply",
                     "agent %u  session %016" PRIx64 " request %" PRIu64
-                    "  %s, rc %d, at [%" PRIu64 ",%u] token %" PRIu64,
+                    "  %s, rc %d, at [%" PRIu64 ",%u] revision %" PRIu64 " token %" PRIu64,
                     k->agent, q.session, q.request, service_outcome_text(reply->outcome),
-                    (int)reply->rc, reply->slot, reply->position, reply->token);
+                    (int)reply->rc, reply->slot, reply->position, reply->revision,
+                    reply->token);
     }
     world_mix(w, reply->slot << 16 | reply->position);
-    if (k->silent) {
+    if (lose(w, reply->client, q.session != 0)) {
         return;
     }
-    const bool chosen = q.session != 0 && ++l->answers == w->plan.lose_answer;
-    if (chosen || (!w->healed && chance_ppm(&l->rng, l->reset_ppm))) {
-        break_link(w, reply->client); /* And the answer is lost. */
-        k->silent = true;
-        return;
-    }
-    if (!w->healed && chance_ppm(&l->rng, l->stall_ppm)) {
-        k->down.stalled_until_us = w->now_us + rng_below(&l->rng, STALL_US_MAX);
+    if (reply->op == SERVICE_SESSION_KEEPALIVE && reply->outcome == SERVICE_DONE) {
+        lead_to_brink(w, r, k->agent, reply->lease_ms);
     }
     l->buffer.size = 0;
     gateway_reply(l->gateways[r->index], reply,
                   (struct wire_text){.data = q.id, .size = q.id_size}, &l->buffer);
-    send_through(w, reply->client, &k->down, l->buffer.data, l->buffer.size, on_down);
+    send_down(w, reply->client);
+}
+
+static bool removing_watches(const struct link_of_agent *k)
+{
+    for (uint32_t i = 0; i < k->open_count; i++) {
+        if (k->open[i].removes_watches) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void links_event(struct world *w, struct replica *r, const struct service_event *event)
+{
+    struct links *l = w->links;
+    struct link_of_agent *k = event->client < LINKS_FIRST ? NULL : link_at(w, event->client);
+    if (k == NULL || k->forgotten || k->replica != r->index) {
+        world_fail(w, "event", "replica %u tells somebody who is not there", r->index + 1);
+    }
+    if (w->tracing) {
+        world_trace(w, r->index + 1U, "event",
+                    "agent %u  kind %d, watch %" PRIu64 ", change %d of revision %" PRIu64
+                    " (from %" PRIu64 ", %u)",
+                    k->agent, (int)event->kind, event->watch,
+                    event->change == NULL ? 0 : (int)event->change->change, event->revision,
+                    event->first_revision, event->count);
+    }
+    world_mix(w, event->watch << 32 | event->revision);
+    l->gap_agents[k->agent] |= event->kind == SERVICE_EVENT_GAP;
+    link_watches_event(
+        w, r, &k->watches, event,
+        (struct link_state){.was_slow = k->was_slow, .removing = removing_watches(k)});
+    if (k->silent) {
+        return;
+    }
+    l->buffer.size = 0;
+    if (event->kind == SERVICE_EVENT_CHANGE) {
+        gateway_event_head(event, &l->buffer);
+        gateway_event_tail(l->gateways[r->index], event, &l->buffer);
+    } else {
+        gateway_event(l->gateways[r->index], event, &l->buffer);
+    }
+    send_down(w, event->client);
+}
+
+bool links_told_gap(const struct world *w, uint32_t agent)
+{
+    return w->links->gap_agents[agent];
+}
+
+/* What conn.c says of a connection's unsent octets. */
+static void on_fullness(struct world *w, const struct event *event)
+{
+    struct link_of_agent *k = link_at(w, event->a);
+    struct replica *r = w->replicas[k->replica];
+    if (k->forgotten || !replica_is_up(r) || r->life != k->life ||
+        replica_postpone(w, r, event)) {
+        return;
+    }
+    const size_t unread = k->down.size - k->down.taken;
+    const bool slow = unread > (k->slow ? w->links->octets / 2 : w->links->octets);
+    if (slow != k->slow) {
+        k->slow = slow;
+        k->was_slow |= slow;
+        replica_slow(w, r, event->a, slow);
+    }
 }
 
 static void on_down(struct world *w, const struct event *event)
@@ -354,6 +549,9 @@ static void on_down(struct world *w, const struct event *event)
     }
     const size_t from = k->down.taken;
     k->down.taken = event->b;
+    if (k->slow) {
+        world_at(w, w->now_us, (struct event){.run = on_fullness, .a = event->a});
+    }
     agent_received(w, k->agent, k->number, k->down.data + from, event->b - from);
 }
 
@@ -399,6 +597,9 @@ void links_start(struct world *w)
         calm || chance_percent(&l->rng, 60) ? 0 : (uint32_t)rng_below(&l->rng, 100000);
     l->silent_ppm =
         calm || chance_percent(&l->rng, 60) ? 0 : (uint32_t)rng_below(&l->rng, 200000);
+    l->brink_ppm =
+        calm || chance_percent(&l->rng, 70) ? 0 : (uint32_t)rng_below(&l->rng, 50000);
+    l->octets = calm || chance_percent(&l->rng, 60) ? WIDE_OCTETS : NARROW_OCTETS;
     for (uint32_t i = 0; i < w->plan.replicas; i++) {
         const struct gateway_config config = {.cell = "sim",
                                               .principal = "",
@@ -415,7 +616,11 @@ void links_stop(struct world *w)
     for (uint64_t i = 0; i < l->count; i++) {
         free(l->all[i].up.data);
         free(l->all[i].down.data);
+        while (l->all[i].open_count > 0) {
+            free(l->all[i].open[--l->all[i].open_count].watches);
+        }
         free(l->all[i].open);
+        link_watches_end(&l->all[i].watches);
     }
     for (uint32_t i = 0; i < w->plan.replicas; i++) {
         gateway_free(l->gateways[i]);

@@ -35,7 +35,11 @@ void links_hold(struct world *w, uint32_t replica, uint64_t until_us);
 /* The process proposes the end of a session. */
 void links_expiry_proposed(struct world *w, const struct replica *r, uint64_t session);
 
-/* A replica answers. */
+/* A replica answers; it tells what was not asked for. */
 void links_reply(struct world *w, struct replica *r, const struct service_reply *reply);
+void links_event(struct world *w, struct replica *r, const struct service_event *event);
+
+/* Has any connection to the agent carried a gap? */
+bool links_told_gap(const struct world *w, uint32_t agent);
 
 #endif

@@ -51,6 +51,8 @@ enum option_key {
     OPTION_KEEP_GOING,
     OPTION_TAP,
     OPTION_HASH,
+    OPTION_SOMETIMES,
+    OPTION_REQUIRE_SOMETIMES,
 };
 
 static const struct argp_option option_table[] = {
@@ -68,6 +70,9 @@ static const struct argp_option option_table[] = {
      0},
     {"keep-going", OPTION_KEEP_GOING, NULL, 0, "Run all seeds, whatever fails", 0},
     {"hash", OPTION_HASH, NULL, 0, "Print the hash of each seed's trace", 0},
+    {"sometimes", OPTION_SOMETIMES, NULL, 0, "Print in how many seeds what was met", 0},
+    {"require-sometimes", OPTION_REQUIRE_SOMETIMES, NULL, 0,
+     "The same, and fail when something was met in none", 0},
     {"tap", OPTION_TAP, NULL, 0, "Run the named cases of the test suite", 0},
     {0},
 };
@@ -75,6 +80,7 @@ static const struct argp_option option_table[] = {
 struct options {
     struct pool_options pool;
     bool tap, hash, list;
+    bool sometimes, require_sometimes;
 };
 
 static uint64_t number(const char *text, char **ret_end, struct argp_state *state)
@@ -171,6 +177,13 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case OPTION_HASH:
         o->hash = true;
         break;
+    case OPTION_REQUIRE_SOMETIMES:
+        o->require_sometimes = true;
+        o->sometimes = true;
+        break;
+    case OPTION_SOMETIMES:
+        o->sometimes = true;
+        break;
     case OPTION_TAP:
         o->tap = true;
         break;
@@ -185,7 +198,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 static void list_mutants(void)
 {
     for (int i = 1; i < MUTANT_count; i++) {
-        printf("%-24s %s\n", mutants[i].name, mutants[i].text);
+        printf("%-28s %s\n", mutants[i].name, mutants[i].text);
     }
 }
 
@@ -252,5 +265,10 @@ int main(int argc, char **argv)
         printf("first failure: seed %" PRIu64 ", by %s, after %" PRIu64 " seeds\n",
                result.first_failure, result.check, result.seeds);
     }
-    return result.failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    const uint32_t missed = o.sometimes ? pool_print_sometimes(&result) : 0;
+    if (o.require_sometimes) {
+        printf("%d situations, %u never met\n", SOMETIMES_COUNT, missed);
+    }
+    const bool good = result.failures == 0 && (missed == 0 || !o.require_sometimes);
+    return good ? EXIT_SUCCESS : EXIT_FAILURE;
 }

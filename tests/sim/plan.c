@@ -73,6 +73,27 @@ static void draw_clients(struct plan *plan, struct rng *rng)
     plan->timeout_us = between(rng, 500000, 4000000);
 }
 
+static void draw_cell(struct plan *plan, struct rng *rng)
+{
+    plan->history_bytes = percent(rng, 50) ? 0 : between(rng, 2000, 20000);
+    plan->crowded = percent(rng, 20);
+    plan->keepalives_busy = percent(rng, 75) ? 0 : 1;
+}
+
+struct lease_limits plan_limits(const struct plan *plan)
+{
+    struct lease_limits limits = LEASE_LIMITS_DEFAULT;
+    if (plan->history_bytes > 0) {
+        limits.history_bytes = plan->history_bytes;
+    }
+    if (plan->crowded) {
+        limits.claims = 6;
+        limits.waiters = 2;
+        limits.opens = 3;
+    }
+    return limits;
+}
+
 static void draw_faults(struct plan *plan, struct rng *rng)
 {
     for (uint32_t fault = 0; fault < FAULTS; fault++) {
@@ -108,6 +129,7 @@ void plan_draw(struct plan *plan, struct rng *rng, enum plan_profile profile)
     plan->restless = percent(rng, 40);
     plan->tight = percent(rng, 25);
     draw_faults(plan, rng);
+    draw_cell(plan, rng);
     if (profile != PROFILE_SWARM) {
         make_calm(plan);
     }
@@ -120,15 +142,17 @@ const char *plan_describe(const struct plan *plan, char *text, size_t size)
         FAULT_MAP(NAME)
 #undef NAME
     };
-    int length = snprintf(text, size,
-                          "%u replicas, %s leases, %u clients; delay %u-%u us, loss %u ppm, "
-                          "duplicates %u ppm%s%s; sync %u-%u us; turn %u us%s%s; every %u ms:",
-                          plan->replicas, plan->firm ? "firm" : "soft", plan->clients,
-                          plan->delay_us_min, plan->delay_us_max, plan->loss_ppm,
-                          plan->duplicate_ppm, plan->damage_ppm > 0 ? ", damage" : "",
-                          plan->reorder ? ", reordering" : "", plan->sync_us_min,
-                          plan->sync_us_max, plan->turn_us, plan->restless ? ", restless" : "",
-                          plan->tight ? ", tight" : "", plan->fault_every_us / 1000);
+    int length = snprintf(
+        text, size,
+        "%u replicas, %s leases, %u clients; delay %u-%u us, loss %u ppm, "
+        "duplicates %u ppm%s%s; sync %u-%u us; turn %u us%s%s%s%s%s; every %u ms:",
+        plan->replicas, plan->firm ? "firm" : "soft", plan->clients, plan->delay_us_min,
+        plan->delay_us_max, plan->loss_ppm, plan->duplicate_ppm,
+        plan->damage_ppm > 0 ? ", damage" : "", plan->reorder ? ", reordering" : "",
+        plan->sync_us_min, plan->sync_us_max, plan->turn_us, plan->restless ? ", restless" : "",
+        plan->tight ? ", tight" : "", plan->history_bytes > 0 ? ", short history" : "",
+        plan->crowded ? ", crowded" : "", plan->keepalives_busy > 0 ? ", busy" : "",
+        plan->fault_every_us / 1000);
     for (uint32_t fault = 0; fault < FAULTS; fault++) {
         if (plan_has(plan, (enum fault)fault) && length > 0 && (size_t)length < size) {
             length += snprintf(text + length, size - (size_t)length, " %s",

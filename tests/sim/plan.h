@@ -13,11 +13,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lease/types.h"
 #include "paxos/base/rng.h"
 
 enum {
     PLAN_REPLICAS_MAX = 5,
     PLAN_CLIENTS_MAX = 8,
+    AGENTS_MAX = 3,
     PLAN_HEARTBEAT_MS = 100,
     PLAN_LEASE_MS = 500,
     PLAN_JITTER_MS_MIN = 50,
@@ -82,6 +84,11 @@ struct plan {
     uint64_t clock_base_ms[PLAN_REPLICAS_MAX];
     uint64_t start_us[PLAN_REPLICAS_MAX]; /* When each starts for the first time. */
 
+    /* The cell. */
+    uint64_t history_bytes;   /* As little as that resumption finds it trimmed; 0: the usual. */
+    bool crowded;             /* Few claims, waiters and openers. */
+    uint32_t keepalives_busy; /* So few that leases are stretched; 0: never. */
+
     /* Clients. */
     uint32_t think_us_max;
     uint32_t pipeline_max; /* Requests that a client has outstanding. */
@@ -101,6 +108,8 @@ enum plan_profile {
 
 /* Draws the plan of a seed. */
 void plan_draw(struct plan *plan, struct rng *rng, enum plan_profile profile);
+
+struct lease_limits plan_limits(const struct plan *plan);
 
 /* One line of text about it; at most `size` octets with the NUL. */
 const char *plan_describe(const struct plan *plan, char *text, size_t size);

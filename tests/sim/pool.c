@@ -21,6 +21,7 @@ struct shared {
     _Atomic uint64_t next; /* Seed to take. */
     _Atomic uint64_t seeds, failures;
     _Atomic uint64_t virtual_us, events, slots, ops, answered, failed, unknown, masters;
+    _Atomic uint64_t sometimes[SOMETIMES_COUNT];
     _Atomic uint64_t first_failure;
     char check[32];
     uint64_t current[JOBS_MAX]; /* By worker: the seed under way; 0: none. */
@@ -75,6 +76,9 @@ static void count_seed(struct shared *s, const struct run_result *result)
     s->failed += result->failed;
     s->unknown += result->unknown;
     s->masters += result->masters;
+    for (int i = 0; i < SOMETIMES_COUNT; i++) {
+        s->sometimes[i] += result->sometimes[i] > 0;
+    }
 }
 
 _Noreturn static void work(const struct pool_options *options, struct shared *s,
@@ -190,6 +194,9 @@ void pool_run(const struct pool_options *options, struct pool_result *ret_result
         .seconds = now_seconds() - begin,
     };
     memcpy(ret_result->check, s->check, sizeof ret_result->check);
+    for (int i = 0; i < SOMETIMES_COUNT; i++) {
+        ret_result->sometimes[i] = s->sometimes[i];
+    }
     munmap(s, sizeof *s);
 }
 
@@ -208,4 +215,16 @@ void pool_print(const struct pool_result *r)
            (double)r->masters / seeds);
     printf("%.1f virtual hours in %.1f s: %.0f seeds a minute, %.0f times real time\n",
            virtual_s / 3600, r->seconds, (double)r->seeds / seconds * 60, virtual_s / seconds);
+}
+
+uint32_t pool_print_sometimes(const struct pool_result *r)
+{
+    uint32_t missed = 0;
+    for (int i = 0; i < SOMETIMES_COUNT; i++) {
+        const enum sometimes which = (enum sometimes)i;
+        missed += r->sometimes[i] == 0;
+        printf("%-24s %6" PRIu64 " seeds%s  %s\n", sometimes_name(which), r->sometimes[i],
+               r->sometimes[i] == 0 ? "  NEVER" : "", sometimes_text(which));
+    }
+    return missed;
 }

@@ -23,14 +23,18 @@ struct pool_options {
 struct pool_result {
     uint64_t seeds, failures;
     uint64_t virtual_us, events, slots, ops, answered, failed, unknown, masters;
-    uint64_t first_failure; /* Seed; with failures > 0. */
-    char check[32];         /* That it broke. */
-    double seconds;         /* Real. */
+    uint64_t first_failure;              /* Seed; with failures > 0. */
+    char check[32];                      /* That it broke. */
+    double seconds;                      /* Real. */
+    uint64_t sometimes[SOMETIMES_COUNT]; /* Seeds that met each situation. */
 };
 
 void pool_run(const struct pool_options *options, struct pool_result *ret_result);
 
 /* One line about it. */
 void pool_print(const struct pool_result *result);
+
+/* Which situations were met, and in how many seeds; how many were not. */
+uint32_t pool_print_sometimes(const struct pool_result *result);
 
 #endif

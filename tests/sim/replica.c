@@ -17,6 +17,7 @@ enum {
     NUDGE_EVERY_US_MAX = 100000,
     BOOT_CLOCK_US = 3000000, /* What a clock shows when a machine has booted. */
     LEAVE_US_MAX = 2000000,
+    CHECK_EVERY = 16, /* Turns of a life. */
 };
 
 /* ----------------------------------------------------------------- output */
@@ -76,6 +77,9 @@ static bool obey(struct world *w, struct replica *r, const struct service_output
     for (uint32_t i = 0; i < out->reads_count; i++) {
         disk_read_log(w, &r->disk, &out->reads[i]);
     }
+    for (uint32_t i = 0; i < out->events_count; i++) {
+        links_event(w, r, &out->events[i]);
+    }
     for (uint32_t i = 0; i < out->replies_count; i++) {
         audit_replied(w, r, &out->replies[i]);
         if (out->replies[i].client >= LINKS_FIRST) {
@@ -100,7 +104,9 @@ static void set_timer(struct world *w, struct replica *r, uint64_t wake_at_ms)
 
 static void after_turns(struct world *w, struct replica *r)
 {
-    service_check(r->service);
+    if (r->turns++ % CHECK_EVERY == 0) {
+        service_check(r->service); /* It looks through the whole state. */
+    }
     if (r->leaving && (service_idle(r->service) || w->now_us >= r->leave_by_us)) {
         replica_crash(w, r, /* dark= */ false);
     }
@@ -207,6 +213,12 @@ void replica_forget(struct world *w, struct replica *r, uint64_t connection)
     fed(w, r);
 }
 
+void replica_slow(struct world *w, struct replica *r, uint64_t connection, bool slow)
+{
+    service_slow(r->service, connection, slow);
+    fed(w, r);
+}
+
 void replica_peer_gone(struct world *w, struct replica *r, paxos_id peer)
 {
     if (w->tracing) {
@@ -274,6 +286,7 @@ void replica_boot(struct world *w, struct replica *r)
     r->turn_due = false;
     r->leaving = false;
     r->crash_after_sends = 0;
+    r->turns = 0;
     replica_load(w, r);
     if (w->plan.restless) {
         world_at(w, w->now_us, (struct event){.run = on_nudge, .a = r->index, .b = r->life});

@@ -37,6 +37,7 @@ struct replica {
 
     uint64_t timer_us;          /* When the next tick is due in the heap. */
     bool turn_due;              /* A turn waits in the heap. */
+    uint64_t turns;             /* Of this life. */
     uint32_t crash_after_sends; /* Dies at the n-th send from now; 0: doesn't. */
 
     uint64_t resumed_us;   /* When it last went on. */
@@ -88,6 +89,7 @@ bool replica_postpone(struct world *w, struct replica *r, const struct event *ev
 void replica_receive(struct world *w, struct replica *r, const struct paxos_message *message);
 void replica_request(struct world *w, struct replica *r, const struct service_request *request);
 void replica_forget(struct world *w, struct replica *r, uint64_t connection);
+void replica_slow(struct world *w, struct replica *r, uint64_t connection, bool slow);
 void replica_peer_gone(struct world *w, struct replica *r, paxos_id peer);
 void replica_durable(struct world *w, struct replica *r, uint64_t ticket);
 void replica_set_durable(struct world *w, struct replica *r, uint64_t applied_slot);

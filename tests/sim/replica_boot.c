@@ -17,6 +17,7 @@ enum {
     LOOSE_QUEUE = 256,
     TIGHT_OCTETS = 1024,
     LOOSE_OCTETS = 64 * 1024,
+    LOOSE_WATCHES = 1000,
 };
 
 /* --------------------------------------------------------------- allocator */
@@ -65,11 +66,13 @@ static struct service_config config_of(struct world *w, struct replica *r)
                   .jitter_ms_max = PLAN_JITTER_MS_MAX,
                   .disk_stall_ms = PLAN_DISK_STALL_MS,
                   .value_max = tight ? TIGHT_OCTETS : LOOSE_OCTETS},
-        .limits = LEASE_LIMITS_DEFAULT,
+        .limits = plan_limits(&w->plan),
         .cell = "sim",
         .queue_commands_max = tight ? TIGHT_QUEUE : LOOSE_QUEUE,
         .queue_bytes_max = tight ? TIGHT_OCTETS : LOOSE_OCTETS,
         .reads_max = tight ? TIGHT_QUEUE : LOOSE_QUEUE,
+        .watches_max = LOOSE_WATCHES,
+        .keepalives_busy = w->plan.keepalives_busy,
         .observe = observe,
         .observe_context = r,
     };

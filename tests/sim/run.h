@@ -11,6 +11,7 @@
 #ifndef TESTS_SIM_RUN_H
 #define TESTS_SIM_RUN_H
 
+#include "tests/sim/sometimes.h"
 #include "tests/sim/world.h"
 
 struct run_options {
@@ -30,6 +31,7 @@ struct run_result {
     uint64_t slots;
     uint32_t ops, answered, failed, unknown;
     uint32_t masters; /* Masterships that served. */
+    uint32_t sometimes[SOMETIMES_COUNT];
 };
 
 void run_seed(uint64_t seed, const struct run_options *options, struct run_result *ret_result);

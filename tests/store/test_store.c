@@ -143,15 +143,17 @@ static void an_unknown_format_stays_untouched(void **state)
 {
     (void)state;
     scene_live(dir, 6);
-    const uint8_t other[] = {0, 0, 0, STORE_FORMAT + 1};
-    scene_poke(dir, "store.db", 60, other, sizeof(other));
-    char before[4096], after[4096];
-    listing(before, sizeof(before));
-    assert_int_equal(open_rc(STORE_SERVE), STORE_FORMAT_UNKNOWN);
-    assert_non_null(strstr(detail, "format 2"));
-    assert_int_equal(open_rc(STORE_INSPECT), STORE_FORMAT_UNKNOWN);
-    listing(after, sizeof(after));
-    assert_string_equal(before, after);
+    for (uint8_t format = STORE_FORMAT - 1; format <= STORE_FORMAT + 1; format += 2) {
+        const uint8_t other[] = {0, 0, 0, format};
+        scene_poke(dir, "store.db", 60, other, sizeof(other));
+        char before[4096], after[4096];
+        listing(before, sizeof(before));
+        assert_int_equal(open_rc(STORE_SERVE), STORE_FORMAT_UNKNOWN);
+        assert_non_null(strstr(detail, format < STORE_FORMAT ? "format 1" : "format 3"));
+        assert_int_equal(open_rc(STORE_INSPECT), STORE_FORMAT_UNKNOWN);
+        listing(after, sizeof(after));
+        assert_string_equal(before, after);
+    }
 
     const uint8_t known[] = {0, 0, 0, STORE_FORMAT};
     scene_poke(dir, "store.db", 60, known, sizeof(known));

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * lease_lock_naive.h -- sessions and locks as obviously as can be: one array of
- * claims in the order of asking, searched from end to end, and for each request
- * id of each session what became of it.
+ * lease_lock_naive.h -- sessions, locks, opens and history as obviously as can be:
+ * one array of claims in the order of asking, searched from end to end; one of what
+ * is open; for each request id of each session what became of it; and all that ever
+ * happened.
  */
 #ifndef TESTS_UNIT_LEASE_LOCK_NAIVE_H
 #define TESTS_UNIT_LEASE_LOCK_NAIVE_H
@@ -10,11 +11,14 @@
 #include "tests/unit/test_lease_support.h"
 
 enum {
-    NAMES = 4,
+    NAMES = 5,
+    FIRST_CHILD = 4, /* "d/x". */
     HANDLES = 3,
     SESSIONS_MAX = 400, /* In a run; few at a time. */
     REQUESTS_MAX = 300, /* Of a session. */
     CLAIMS_MAX = 24,
+    OPENS_MAX = 7,
+    EVENTS_MAX = 20000, /* In a run. */
     WAITERS_MAX = 5,
     LIVE_MAX = 6,
     WALL_MS = 77,
@@ -24,7 +28,9 @@ static const struct lease_limits limits = {.nodes = NAMES,
                                            .content_bytes = 100,
                                            .sessions = LIVE_MAX,
                                            .claims = CLAIMS_MAX,
-                                           .waiters = WAITERS_MAX};
+                                           .waiters = WAITERS_MAX,
+                                           .opens = OPENS_MAX,
+                                           .history_bytes = 20000};
 
 /* ------------------------------------------------------------------- model */
 
@@ -33,6 +39,7 @@ struct outcome {
     enum lease_rc rc;
     uint64_t token, slot;
     uint32_t position;
+    uint64_t instance; /* Of the stat that came with it; 0: none. */
 };
 
 struct model_session {
@@ -45,7 +52,24 @@ struct model_claim {
     unsigned name, session;
     uint64_t handle, request;
     enum lease_mode mode;
-    bool held;
+    bool held, delayed; /* Neither: it waits. */
+    uint32_t delay_ms;
+    uint64_t number;
+};
+
+struct model_open {
+    unsigned name, session;
+    uint64_t handle;
+};
+
+struct model_event {
+    uint64_t revision, instance, token;
+    enum lease_change change;
+    unsigned name, session;
+    enum lease_mode mode;
+    enum lease_kind kind;
+    uint32_t delay_ms;
+    bool ephemeral, failed;
 };
 
 struct model_settled {
@@ -56,12 +80,20 @@ struct model_settled {
 };
 
 struct model {
-    bool exists[NAMES];
+    bool exists[NAMES], ephemeral[NAMES];
+    enum lease_kind kind[NAMES];
+    uint64_t instance[NAMES], instances;
     uint64_t token[NAMES];   /* Of the holding. */
     uint64_t highest[NAMES]; /* Ever, of the name. */
     struct model_session session[SESSIONS_MAX];
     struct model_claim claim[CLAIMS_MAX];
-    unsigned claims, live, opened;
+    uint64_t numbers;
+    struct model_open open[OPENS_MAX];
+    unsigned claims, opens, live, opened;
+    struct model_event event[EVENTS_MAX];
+    unsigned events;
+    struct lease_delay begun[CLAIMS_MAX];
+    unsigned begun_count;
     struct model_settled settled[CLAIMS_MAX];
     unsigned settled_count;
     uint64_t revision;
@@ -70,7 +102,7 @@ struct model {
     uint32_t position;
 };
 
-static const char *const names[NAMES] = {"a", "b", "c", "d"};
+static const char *const names[NAMES] = {"a", "b", "c", "d", "d/x"};
 
 static void model_revise(struct model *m)
 {
@@ -78,11 +110,46 @@ static void model_revise(struct model *m)
     m->revised = true;
 }
 
+static struct model_event *model_tell(struct model *m, enum lease_change change, unsigned name)
+{
+    assert_true(m->revised && m->events < EVENTS_MAX);
+    struct model_event *event = &m->event[m->events++];
+    *event = (struct model_event){.revision = m->revision,
+                                  .instance = m->instance[name],
+                                  .change = change,
+                                  .name = name,
+                                  .kind = m->kind[name],
+                                  .ephemeral = m->ephemeral[name]};
+    return event;
+}
+
+static void model_tell_claim(struct model *m, enum lease_change change,
+                             const struct model_claim *claim, bool failed)
+{
+    struct model_event *event = model_tell(m, change, claim->name);
+    event->session = claim->session;
+    event->mode = claim->mode;
+    event->token = change == LEASE_CONTENDED ? 0 : m->token[claim->name];
+    event->failed = failed;
+    event->delay_ms = failed ? claim->delay_ms : 0;
+}
+
+/* Neither of what is waiting nor of what is held. */
+static unsigned model_delayed(const struct model *m, unsigned name)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < m->claims; i++) {
+        count += m->claim[i].name == name && m->claim[i].delayed;
+    }
+    return count;
+}
+
 static unsigned model_count(const struct model *m, unsigned name, bool held)
 {
     unsigned count = 0;
     for (unsigned i = 0; i < m->claims; i++) {
-        count += m->claim[i].name == name && m->claim[i].held == held;
+        const struct model_claim *c = &m->claim[i];
+        count += c->name == name && !c->delayed && c->held == held;
     }
     return count;
 }
@@ -91,6 +158,9 @@ static bool model_compatible(const struct model *m, unsigned name, enum lease_mo
 {
     for (unsigned i = 0; i < m->claims; i++) {
         const struct model_claim *c = &m->claim[i];
+        if (c->name == name && c->delayed) {
+            return false;
+        }
         if (c->name == name && c->held &&
             (c->mode == LEASE_EXCLUSIVE || mode == LEASE_EXCLUSIVE)) {
             return false;
@@ -108,11 +178,18 @@ static void model_hold(struct model *m, struct model_claim *claim)
         m->highest[claim->name] = m->revision;
     }
     claim->held = true;
+    model_tell_claim(m, LEASE_GRANTED, claim, false);
+}
+
+static enum lease_rc model_refusal(const struct model *m, unsigned name)
+{
+    return model_count(m, name, true) == 0 && model_delayed(m, name) > 0 ? LEASE_LOCK_DELAY
+                                                                         : LEASE_LOCKED;
 }
 
 static struct outcome model_outcome(const struct model *m, enum lease_rc rc, uint64_t token)
 {
-    return (struct outcome){true, rc, token, m->slot, m->position};
+    return (struct outcome){true, rc, token, m->slot, m->position, 0};
 }
 
 static void model_settle(struct model *m, const struct model_claim *claim, enum lease_rc rc)
@@ -126,10 +203,18 @@ static void model_settle(struct model *m, const struct model_claim *claim, enum 
     }
 }
 
-static void model_remove(struct model *m, unsigned at)
+static void model_remove(struct model *m, unsigned at, bool failed)
 {
     if (m->claim[at].held) {
         model_revise(m);
+        model_tell_claim(m, LEASE_RELEASED, &m->claim[at], failed);
+    }
+    if (failed && m->claim[at].held && m->claim[at].delay_ms > 0) {
+        m->claim[at].held = false;
+        m->claim[at].delayed = true;
+        m->begun[m->begun_count++] = (struct lease_delay){
+            m->instance[m->claim[at].name], m->claim[at].number, m->claim[at].delay_ms};
+        return;
     }
     memmove(&m->claim[at], &m->claim[at + 1], (--m->claims - at) * sizeof m->claim[0]);
 }
@@ -138,7 +223,7 @@ static void model_serve(struct model *m, unsigned name)
 {
     for (unsigned i = 0; i < m->claims; i++) {
         struct model_claim *claim = &m->claim[i];
-        if (claim->name != name || claim->held) {
+        if (claim->name != name || claim->held || claim->delayed) {
             continue;
         }
         if (!model_compatible(m, name, claim->mode)) {
@@ -153,7 +238,7 @@ static int model_waiting(const struct model *m, unsigned session, uint64_t reque
 {
     for (unsigned i = 0; i < m->claims; i++) {
         const struct model_claim *c = &m->claim[i];
-        if (c->session == session && c->request == request && !c->held) {
+        if (c->session == session && c->request == request && !c->held && !c->delayed) {
             return (int)i;
         }
     }
@@ -164,223 +249,162 @@ static int model_owned(const struct model *m, unsigned session, unsigned name, u
 {
     for (unsigned i = 0; i < m->claims; i++) {
         const struct model_claim *c = &m->claim[i];
-        if (c->session == session && c->name == name && c->handle == handle) {
+        if (c->session == session && c->name == name && c->handle == handle && !c->delayed) {
             return (int)i;
         }
     }
     return -1;
 }
 
-static void model_end(struct model *m, unsigned session)
+static int model_opened(const struct model *m, unsigned session, unsigned name, uint64_t handle)
 {
-    for (unsigned i = m->claims; i-- > 0;) {
-        if (m->claim[i].session == session) {
-            if (!m->claim[i].held) {
-                model_settle(m, &m->claim[i], LEASE_NO_SESSION);
+    for (unsigned i = 0; i < m->opens; i++) {
+        const struct model_open *open = &m->open[i];
+        if (open->session == session && open->name == name && open->handle == handle) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+static void model_unopen(struct model *m, unsigned at)
+{
+    memmove(&m->open[at], &m->open[at + 1], (--m->opens - at) * sizeof m->open[0]);
+}
+
+static bool model_has_child(const struct model *m, unsigned name)
+{
+    return name == FIRST_CHILD - 1 && m->exists[FIRST_CHILD];
+}
+
+static void model_vanish(struct model *m, unsigned name)
+{
+    model_revise(m);
+    for (unsigned i = 0; i < m->claims;) {
+        if (m->claim[i].name != name) {
+            i++;
+            continue;
+        }
+        if (!m->claim[i].held) {
+            model_settle(m, &m->claim[i], LEASE_NO_NODE);
+        }
+        model_remove(m, i, false);
+    }
+    for (unsigned i = m->opens; i-- > 0;) {
+        if (m->open[i].name == name) {
+            model_unopen(m, i);
+        }
+    }
+    model_tell(m, LEASE_DELETED, name);
+    m->exists[name] = false;
+}
+
+/* Does what is left keep an ephemeral node, and what holds it? */
+static void model_left(struct model *m, unsigned name)
+{
+    bool kept = !m->exists[name] || !m->ephemeral[name] || model_has_child(m, name);
+    for (unsigned i = 0; i < m->claims; i++) {
+        kept |= m->claim[i].name == name;
+    }
+    for (unsigned i = 0; i < m->opens; i++) {
+        kept |= m->open[i].name == name;
+    }
+    if (!kept) {
+        model_vanish(m, name);
+        if (name == FIRST_CHILD) {
+            model_left(m, FIRST_CHILD - 1);
+        }
+    }
+}
+
+static void model_make(struct model *m, unsigned name, enum lease_kind kind, bool ephemeral)
+{
+    model_revise(m);
+    m->exists[name] = true;
+    m->kind[name] = kind;
+    m->ephemeral[name] = ephemeral;
+    m->instance[name] = ++m->instances;
+    model_tell(m, LEASE_CREATED, name);
+}
+
+/* How the way to it is. */
+static enum lease_rc model_walk(const struct model *m, unsigned name)
+{
+    if (name != FIRST_CHILD || m->exists[name]) {
+        return LEASE_OK;
+    }
+    if (!m->exists[FIRST_CHILD - 1]) {
+        return LEASE_NO_PARENT;
+    }
+    return m->kind[FIRST_CHILD - 1] == LEASE_DIRECTORY ? LEASE_OK : LEASE_NOT_A_DIRECTORY;
+}
+
+static bool model_stale(const struct model *m, const struct lease_command *c, unsigned name)
+{
+    return c->if_instance != LEASE_ANY &&
+           (!m->exists[name] || c->if_instance != m->instance[name]);
+}
+
+static bool model_room(const struct model *m)
+{
+    unsigned made = 0;
+    for (unsigned i = 0; i < NAMES; i++) {
+        made += m->exists[i];
+    }
+    return made + 1 < limits.nodes;
+}
+
+static unsigned model_named(const struct model *m, uint64_t instance)
+{
+    unsigned name = 0;
+    while (name < NAMES && !(m->exists[name] && m->instance[name] == instance)) {
+        name++;
+    }
+    return name;
+}
+
+/* In order of instances and handles. */
+static void model_end(struct model *m, unsigned session, bool expired)
+{
+    for (uint64_t instance = 2; instance <= m->instances; instance++) {
+        const unsigned name = model_named(m, instance);
+        bool any = false;
+        for (uint64_t handle = 0; handle < HANDLES && name < NAMES; handle++) {
+            const int at = model_owned(m, session, name, handle);
+            if (at >= 0) {
+                any = true;
+                if (!m->claim[at].held) {
+                    model_settle(m, &m->claim[at], LEASE_NO_SESSION);
+                }
+                model_remove(m, (unsigned)at, expired);
             }
-            model_remove(m, i);
+        }
+        if (any) {
+            model_serve(m, name);
+            model_left(m, name);
+        }
+    }
+    for (uint64_t instance = 2; instance <= m->instances; instance++) {
+        const unsigned name = model_named(m, instance);
+        for (uint64_t handle = 0; handle < HANDLES && name < NAMES; handle++) {
+            const int at = model_opened(m, session, name, handle);
+            if (at >= 0) {
+                model_unopen(m, (unsigned)at);
+                model_left(m, name);
+            }
         }
     }
     m->session[session].live = false;
     m->live--;
-    for (unsigned name = 0; name < NAMES; name++) {
-        model_serve(m, name);
-    }
 }
 
 static void model_stop_waiting(struct model *m, unsigned at, enum lease_rc rc)
 {
     const unsigned name = m->claim[at].name;
     model_settle(m, &m->claim[at], rc);
-    model_remove(m, at);
+    model_remove(m, at, false);
     model_serve(m, name);
-}
-
-/* ---------------------------------------------------------------- commands */
-
-/* A command, and the same in the model's terms. */
-struct ask {
-    struct lease_command command;
-    unsigned session, name;
-};
-
-static struct outcome model_acquire(struct model *m, const struct ask *ask)
-{
-    const struct lease_command *c = &ask->command;
-    unsigned made = 0;
-    for (unsigned i = 0; i < NAMES; i++) {
-        made += m->exists[i];
-    }
-    if (!m->exists[ask->name]) {
-        if (!c->create) {
-            return model_outcome(m, LEASE_NO_NODE, 0);
-        }
-        if (made + 1 >= limits.nodes || m->claims >= CLAIMS_MAX) {
-            return model_outcome(m, LEASE_LIMIT, 0);
-        }
-        m->exists[ask->name] = true;
-        model_revise(m);
-    }
-    if (model_owned(m, ask->session, ask->name, c->handle) >= 0) {
-        return model_outcome(m, LEASE_OWNED, 0);
-    }
-    const unsigned waiting = model_count(m, ask->name, false);
-    const bool now = waiting == 0 && model_compatible(m, ask->name, c->mode);
-    if (!now && !c->wait) {
-        return model_outcome(m, LEASE_LOCKED, 0);
-    }
-    if (m->claims >= CLAIMS_MAX || (!now && waiting >= WAITERS_MAX)) {
-        return model_outcome(m, LEASE_LIMIT, 0);
-    }
-    struct model_claim claim = {ask->name, ask->session, c->handle, c->request, c->mode, false};
-    if (now) {
-        model_hold(m, &claim);
-    }
-    m->claim[m->claims++] = claim;
-    return now ? model_outcome(m, LEASE_OK, m->token[ask->name])
-               : model_outcome(m, LEASE_WAITING, 0);
-}
-
-static struct outcome model_release(struct model *m, const struct ask *ask)
-{
-    const int at = model_owned(m, ask->session, ask->name, ask->command.handle);
-    if (!m->exists[ask->name] || at < 0 || !m->claim[at].held ||
-        m->token[ask->name] != ask->command.token) {
-        return model_outcome(m, LEASE_NOT_HELD, 0);
-    }
-    model_remove(m, (unsigned)at);
-    model_serve(m, ask->name);
-    return model_outcome(m, LEASE_OK, 0);
-}
-
-static struct outcome model_cancel(struct model *m, const struct ask *ask)
-{
-    struct model_session *session = &m->session[ask->session];
-    const uint64_t request = ask->command.subject_request;
-    const int at = model_waiting(m, ask->session, request);
-    if (at >= 0) {
-        model_stop_waiting(m, (unsigned)at, LEASE_CANCELLED);
-    } else if (session->acknowledged[request]) {
-        return model_outcome(m, LEASE_ACKNOWLEDGED, 0);
-    } else if (session->outcome[request].known) {
-        return model_outcome(m, session->outcome[request].rc, session->outcome[request].token);
-    } else {
-        session->outcome[request] = model_outcome(m, LEASE_CANCELLED, 0);
-    }
-    return model_outcome(m, LEASE_CANCELLED, 0);
-}
-
-static struct outcome model_delete(struct model *m, const struct ask *ask)
-{
-    if (!m->exists[ask->name]) {
-        return model_outcome(m, LEASE_NO_NODE, 0);
-    }
-    for (unsigned i = 0; i < m->claims; i++) {
-        if (m->claim[i].name == ask->name &&
-            (ask->command.session == 0 || m->claim[i].session != ask->session)) {
-            return model_outcome(m, LEASE_LOCKED, 0);
-        }
-    }
-    model_revise(m);
-    for (unsigned i = m->claims; i-- > 0;) {
-        if (m->claim[i].name == ask->name) {
-            if (!m->claim[i].held) {
-                model_settle(m, &m->claim[i], LEASE_NO_NODE);
-            }
-            model_remove(m, i);
-        }
-    }
-    m->exists[ask->name] = false;
-    return model_outcome(m, LEASE_OK, 0);
-}
-
-static struct outcome model_judge(struct model *m, const struct ask *ask, uint64_t epoch)
-{
-    if (ask->command.epoch != epoch) {
-        return model_outcome(m, LEASE_OLD_EPOCH, 0);
-    }
-    if (!m->session[ask->session].live) {
-        return model_outcome(m, LEASE_NO_SESSION, 0);
-    }
-    if (ask->command.type == LEASE_CMD_SESSION_EXPIRE) {
-        model_end(m, ask->session);
-    } else {
-        const int at = model_waiting(m, ask->session, ask->command.subject_request);
-        if (at >= 0) {
-            model_stop_waiting(m, (unsigned)at, LEASE_LOCKED);
-        }
-    }
-    return model_outcome(m, LEASE_OK, 0);
-}
-
-static struct outcome model_execute(struct model *m, const struct ask *ask, uint64_t epoch)
-{
-    switch (ask->command.type) {
-    case LEASE_CMD_SESSION_OPEN:
-        if (m->live >= LIVE_MAX) {
-            return model_outcome(m, LEASE_LIMIT, 0);
-        }
-        m->session[ask->session].live = true;
-        m->live++;
-        return model_outcome(m, LEASE_OK, 0);
-    case LEASE_CMD_SESSION_CLOSE:
-        model_end(m, ask->session);
-        return model_outcome(m, LEASE_OK, 0);
-    case LEASE_CMD_ACQUIRE:
-        return model_acquire(m, ask);
-    case LEASE_CMD_RELEASE:
-        return model_release(m, ask);
-    case LEASE_CMD_CANCEL:
-        return model_cancel(m, ask);
-    case LEASE_CMD_DELETE:
-        return model_delete(m, ask);
-    case LEASE_CMD_SESSION_EXPIRE:
-    case LEASE_CMD_TIMEOUT:
-        return model_judge(m, ask, epoch);
-    case LEASE_CMD_PUT:
-    case LEASE_CMD_CREATE:
-        break;
-    }
-    fail_msg("type %d", (int)ask->command.type);
-    return (struct outcome){0};
-}
-
-static struct outcome model_apply(struct model *m, const struct ask *ask, uint64_t epoch)
-{
-    const struct lease_command *c = &ask->command;
-    m->settled_count = 0;
-    m->revised = false;
-    if (c->session == 0) {
-        return model_execute(m, ask, epoch);
-    }
-    struct model_session *session = &m->session[ask->session];
-    if (!session->live) {
-        return model_outcome(m, LEASE_NO_SESSION, 0);
-    }
-    for (uint64_t id = 0; id < REQUESTS_MAX; id++) {
-        bool acknowledged = id <= c->ack_floor;
-        for (uint32_t i = 0; i < c->acks_count; i++) {
-            acknowledged |= c->acks[i].first <= id && id <= c->acks[i].last;
-        }
-        if (acknowledged) {
-            session->acknowledged[id] = true;
-            session->outcome[id].known = false;
-        }
-    }
-    if (session->acknowledged[c->request]) {
-        return model_outcome(m, LEASE_ACKNOWLEDGED, 0);
-    }
-    if (session->outcome[c->request].known) {
-        return session->outcome[c->request];
-    }
-    if (model_waiting(m, ask->session, c->request) >= 0) {
-        return model_outcome(m, LEASE_WAITING, 0);
-    }
-    const struct outcome outcome = model_execute(m, ask, epoch);
-    if (outcome.rc != LEASE_WAITING) {
-        session->outcome[c->request] = outcome;
-    }
-    return outcome;
+    model_left(m, name);
 }
 
 #endif

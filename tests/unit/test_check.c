@@ -143,8 +143,9 @@ static void make_good(struct history *h)
         history_op_add(h, &op);
     }
     add_log(h);
+    const struct lease_limits limits = LEASE_LIMITS_DEFAULT;
     struct model m = {.nodes = NULL};
-    model_start(&m);
+    model_start(&m, &limits);
     for (uint32_t number = MAKE_D; number <= GET_NONE; number++) {
         answer(h, &m, number, FIRST_EPOCH);
     }
@@ -393,12 +394,12 @@ static void test_good_history(void **state)
     struct check_violation violation = {.rule = NULL};
     for (int i = 0; i < 2; i++) { /* Also in memory that was used before. */
         make_good(&h);
-        if (!check_history(&h, &violation)) {
+        if (!history_check(&h, &violation)) {
             fail_msg("%s: %s", violation.rule, violation.text);
         }
         history_reset(&h);
     }
-    assert_true(check_history(&h, &violation)); /* An empty history. */
+    assert_true(history_check(&h, &violation)); /* An empty history. */
     history_free(&h);
 }
 
@@ -409,7 +410,7 @@ static void test_lie(void **state)
     struct check_violation violation = {.rule = "none", .text = ""};
     make_good(&h);
     lie->tell(&h);
-    assert_false(check_history(&h, &violation));
+    assert_false(history_check(&h, &violation));
     assert_string_equal(violation.rule, lie->rule);
     history_free(&h);
 }
@@ -481,6 +482,8 @@ static void assert_same_stat(const struct lease_stat *a, const struct lease_stat
     assert_int_equal(a->modified_wall_ms, b->modified_wall_ms);
     assert_int_equal(a->size, b->size);
     assert_int_equal(a->children, b->children);
+    assert_int_equal(a->lock_token, b->lock_token);
+    assert_int_equal(a->ephemeral, b->ephemeral);
 }
 
 static void compare_reads(const struct lease *l, struct model *m, struct bytes path)
@@ -522,7 +525,7 @@ static void test_model(void **state)
     struct lease *l = lease_new(&allocator, &limits);
     struct model m = {.nodes = NULL};
     struct rng rng = {.state = 7};
-    model_start(&m);
+    model_start(&m, &limits);
     for (uint64_t slot = 1; slot <= 20000; slot++) {
         const struct lease_command command = random_command(&rng);
         const struct lease_at at = {.slot = slot, .position = 1, .wall_ms = slot * 10};

@@ -1,22 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The model of sessions and locks by which histories are judged, against the
- * state machine that it judges: two who share no code agree on every answer.
+ * The model of sessions, locks, openers and events by which histories are judged,
+ * against the state machine that it judges: two who share no code agree on every
+ * answer, and on what happened.
  */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <cmocka.h>
 
 #include "lease/lease.h"
 #include "paxos/base/rng.h"
 #include "tools/check/model.h"
 
-enum { COMMANDS = 20000, SESSIONS = 4, HANDLES = 2, NAMES = 3, CLAIMS_MAX = 64 };
+enum { COMMANDS = 20000, SESSIONS = 4, HANDLES = 2, NAMES = 5, CLAIMS_MAX = 64 };
 
-static const char *const names[NAMES] = {"a", "b", "c"};
+/* The last two are opened as an ephemeral directory and a file in it. */
+static const char *const names[NAMES] = {"a", "b", "c", "d", "d/x"};
+enum { DIRECTORY = 3 };
 
 static void *allocate(void *context, size_t size)
 {
@@ -45,14 +49,26 @@ struct asker {
 static enum lease_command_type random_type(struct rng *rng)
 {
     const uint64_t kind = rng_below(rng, 100);
-    return kind < 40   ? LEASE_CMD_ACQUIRE
-           : kind < 65 ? LEASE_CMD_RELEASE
-           : kind < 75 ? LEASE_CMD_CANCEL
-           : kind < 80 ? LEASE_CMD_TIMEOUT
-           : kind < 88 ? LEASE_CMD_SESSION_OPEN
-           : kind < 90 ? LEASE_CMD_SESSION_CLOSE
-           : kind < 93 ? LEASE_CMD_SESSION_EXPIRE
+    return kind < 32   ? LEASE_CMD_ACQUIRE
+           : kind < 50 ? LEASE_CMD_RELEASE
+           : kind < 56 ? LEASE_CMD_CANCEL
+           : kind < 60 ? LEASE_CMD_TIMEOUT
+           : kind < 70 ? LEASE_CMD_OPEN
+           : kind < 76 ? LEASE_CMD_CLOSE
+           : kind < 81 ? LEASE_CMD_DELAY_OVER
+           : kind < 82 ? LEASE_CMD_STRETCH
+           : kind < 89 ? LEASE_CMD_SESSION_OPEN
+           : kind < 91 ? LEASE_CMD_SESSION_CLOSE
+           : kind < 94 ? LEASE_CMD_SESSION_EXPIRE
+           : kind < 97 ? LEASE_CMD_DELETE
                        : LEASE_CMD_PUT;
+}
+
+static bool by_keeper(enum lease_command_type type)
+{
+    return type == LEASE_CMD_SESSION_OPEN || type == LEASE_CMD_SESSION_EXPIRE ||
+           type == LEASE_CMD_TIMEOUT || type == LEASE_CMD_DELAY_OVER ||
+           type == LEASE_CMD_STRETCH;
 }
 
 static void give_to_session(struct rng *rng, struct asker *asker, struct lease_command *c)
@@ -77,29 +93,74 @@ static uint64_t some_token(struct rng *rng, const struct model *m, struct bytes 
     return node == NULL ? 1 : node->token - (rng_below(rng, 8) == 0);
 }
 
+/* Instances that are right, old, or asked for by nobody. */
+static uint64_t some_instance(struct rng *rng, const struct model *m, struct bytes path)
+{
+    const struct model_node *node = model_find(m, path);
+    const uint64_t kind = rng_below(rng, 10);
+    return kind < 6 ? LEASE_ANY : kind < 8 && node != NULL ? node->instance : rng_below(rng, 3);
+}
+
+static void aim_open(struct rng *rng, const struct model *m, uint64_t name,
+                     struct lease_command *c)
+{
+    const struct model_node *node = model_find(m, c->path);
+    if (c->type == LEASE_CMD_CLOSE) {
+        c->if_instance = node == NULL ? 7 : node->instance;
+    } else if (rng_below(rng, 10) < 8) {
+        c->kind = name == DIRECTORY ? LEASE_DIRECTORY : LEASE_FILE;
+        c->ephemeral = name >= DIRECTORY;
+    }
+}
+
+/* A lock-delay that runs, if there is one. */
+static void aim_delay(struct rng *rng, const struct model *m, struct lease_command *c)
+{
+    for (uint32_t i = 0; i < m->claims_count; i++) {
+        if (m->claims[i].delayed && rng_below(rng, 2) == 0) {
+            c->subject = m->claims[i].instance;
+            c->subject_request = m->claims[i].number;
+        }
+    }
+}
+
 static struct lease_command random_command(struct rng *rng, struct asker *askers,
                                            const struct model *m, uint64_t epoch)
 {
     struct asker *asker = &askers[rng_below(rng, SESSIONS)];
-    struct lease_command c = {.type = random_type(rng),
-                              .path = bytes_of(names[rng_below(rng, NAMES)], 1),
+    const enum lease_command_type type = random_type(rng);
+    const bool opens = type == LEASE_CMD_OPEN || type == LEASE_CMD_CLOSE;
+    const uint64_t name = opens && rng_below(rng, 4) != 0
+                              ? rng_between(rng, DIRECTORY, NAMES - 1)
+                              : rng_below(rng, NAMES);
+    struct lease_command c = {.type = type,
+                              .path = bytes_of(names[name], strlen(names[name])),
                               .if_generation = LEASE_ANY,
                               .if_instance = LEASE_ANY,
+                              .delay_ms = (uint32_t)rng_below(rng, 2) * 1000,
+                              .lease_ms = (uint32_t)rng_between(rng, 12000, 60000),
                               .epoch = epoch - (rng_below(rng, 5) == 0),
                               .handle = 1 + rng_below(rng, HANDLES),
                               .mode = rng_below(rng, 3) == 0 ? LEASE_SHARED : LEASE_EXCLUSIVE,
                               .wait = rng_below(rng, 4) != 0,
-                              .create = true,
+                              .create = name < DIRECTORY,
                               .subject = asker->session,
                               .subject_request = 1 + rng_below(rng, asker->request + 2)};
     c.token = some_token(rng, m, c.path);
+    if (c.type == LEASE_CMD_ACQUIRE || c.type == LEASE_CMD_OPEN) {
+        c.if_instance = some_instance(rng, m, c.path);
+    }
+    if (opens) {
+        aim_open(rng, m, name, &c);
+    } else if (c.type == LEASE_CMD_DELAY_OVER) {
+        aim_delay(rng, m, &c);
+    }
     if (c.type == LEASE_CMD_SESSION_OPEN && !model_session_lives(m, asker->session)) {
         asker->session += SESSIONS; /* An id is used once. */
         asker->request = 0;
         c.subject = asker->session;
     }
-    if (c.type != LEASE_CMD_SESSION_OPEN && c.type != LEASE_CMD_SESSION_EXPIRE &&
-        c.type != LEASE_CMD_TIMEOUT) {
+    if (!by_keeper(c.type)) {
         give_to_session(rng, asker, &c);
     }
     return c;
@@ -116,35 +177,88 @@ static void compare_claims(const struct lease *l, const struct model *m, struct 
         return;
     }
     assert_int_equal(lease_claims(l, path, 0, CLAIMS_MAX, claims, &count, &more), LEASE_OK);
-    for (uint32_t i = 0; i < m->claims_count; i++) {
-        if (m->claims[i].instance == node->instance) {
+    for (uint32_t i = 0; i < 3 * m->claims_count; i++) {
+        const struct model_claim *expected = &m->claims[i % m->claims_count];
+        const uint32_t rank = expected->held ? 0 : expected->delayed ? 1 : 2;
+        if (expected->instance == node->instance && rank == i / m->claims_count) {
             assert_true(at < count);
-            assert_int_equal(claims[at].session, m->claims[i].session);
-            assert_int_equal(claims[at].request, m->claims[i].request);
-            assert_int_equal(claims[at].held, m->claims[i].held);
-            assert_int_equal(claims[at].token, claims[at].held ? node->token : 0);
+            assert_int_equal(claims[at].session, expected->session);
+            assert_int_equal(claims[at].request, expected->request);
+            assert_int_equal(claims[at].number, expected->number);
+            assert_int_equal(claims[at].held, expected->held);
+            assert_int_equal(claims[at].delayed, expected->delayed);
+            assert_int_equal(claims[at].token, rank < 2 ? node->token : 0);
             at++;
         }
     }
     assert_int_equal(at, count);
 }
 
-static void test_model(void **state)
+static void compare_events(const struct lease *l, const struct model *m, uint32_t first)
 {
-    (void)state;
+    const uint64_t before = first == 0 ? 0 : m->events[first - 1].event.revision;
+    struct lease_place place = lease_history_seek(l, before);
+    struct lease_event event;
+    for (uint32_t i = first; i < m->events_count; i++) {
+        const struct lease_event *expected = &m->events[i].event;
+        assert_true(lease_history_next(l, &place, &event));
+        assert_int_equal(event.revision, expected->revision);
+        assert_int_equal(event.change, expected->change);
+        assert_int_equal(event.instance, expected->instance);
+        assert_int_equal(event.parent, expected->parent);
+        assert_true(bytes_equal(event.path, expected->path));
+        assert_int_equal(event.session, expected->session);
+        assert_int_equal(event.token, expected->token);
+        assert_int_equal(event.delay_ms, expected->delay_ms);
+        assert_int_equal(event.failed, expected->failed);
+        assert_int_equal(event.ephemeral, expected->ephemeral);
+        assert_int_equal(event.has_old, expected->has_old);
+        assert_int_equal(event.has_content, expected->has_content);
+    }
+    assert_false(lease_history_next(l, &place, &event));
+}
+
+static void compare_counts(const struct lease *l, const struct model *m)
+{
+    const struct lease_counts counts = lease_counts(l);
+    assert_int_equal(counts.nodes, m->count);
+    assert_int_equal(counts.opens, m->opens_count);
+    assert_int_equal(counts.held + counts.delayed + counts.waiting, m->claims_count);
+    assert_int_equal(lease_stretch_ms(l), m->stretch_ms);
+}
+
+/* How often something came up: it was about something. */
+struct tally {
+    uint32_t granted, delayed, cascades, limits;
+};
+
+static void count(struct tally *tally, const struct model *m, uint32_t first,
+                  const struct lease_command *c, enum lease_rc rc)
+{
+    uint32_t deleted = 0;
+    for (uint32_t i = first; i < m->events_count; i++) {
+        tally->delayed += m->events[i].event.delay_ms > 0;
+        deleted += m->events[i].event.change == LEASE_DELETED;
+    }
+    tally->cascades += deleted > 1;
+    tally->granted += c->type == LEASE_CMD_ACQUIRE && rc == LEASE_OK;
+    tally->limits += rc == LEASE_LIMIT;
+}
+
+static struct tally run(const struct lease_limits *limits)
+{
     const struct lease_allocator allocator = {
         .allocate = allocate, .release = release, .exhausted = exhausted};
-    const struct lease_limits limits = LEASE_LIMITS_DEFAULT;
-    struct lease *l = lease_new(&allocator, &limits);
+    struct lease *l = lease_new(&allocator, limits);
     struct model m = {.nodes = NULL};
     struct rng rng = {.state = 11};
     struct asker askers[SESSIONS];
     struct history memory = {.ops = NULL};
-    uint32_t granted = 0;
+    struct tally tally = {.granted = 0};
     for (uint64_t i = 0; i < SESSIONS; i++) {
         askers[i] = (struct asker){.session = 1 + i};
     }
-    model_start(&m);
+    model_start(&m, limits);
     for (uint64_t slot = 1; slot <= COMMANDS; slot++) {
         const struct lease_command random = random_command(&rng, askers, &m, /* epoch= */ 7);
         const struct history_entry entry = {.index = {.slot = slot, .position = 1},
@@ -154,6 +268,7 @@ static void test_model(void **state)
         const struct lease_at at = {.slot = slot, .position = 1, .epoch = 7, .wall_ms = slot};
         struct lease_result result;
         struct model_outcome expected;
+        const uint32_t first = m.events_count;
         lease_apply(l, &at, &random, &result);
         lease_slot_done(l, slot, 1);
         model_command(&m, &entry, &expected);
@@ -162,17 +277,41 @@ static void test_model(void **state)
         assert_int_equal(result.slot, expected.index.slot);
         assert_int_equal(lease_position(l).revision, m.revision);
         compare_claims(l, &m, random.path);
-        granted += random.type == LEASE_CMD_ACQUIRE && result.rc == LEASE_OK;
+        compare_events(l, &m, first);
+        compare_counts(l, &m);
+        count(&tally, &m, first, &random, result.rc);
     }
-    assert_true(granted > COMMANDS / 100); /* It was about something. */
     lease_check(l);
     model_free(&m);
     history_free(&memory);
     lease_free(l);
+    return tally;
+}
+
+static void test_model(void **state)
+{
+    (void)state;
+    const struct lease_limits limits = LEASE_LIMITS_DEFAULT;
+    const struct tally tally = run(&limits);
+    assert_true(tally.granted > COMMANDS / 100);
+    assert_true(tally.delayed > COMMANDS / 1000);
+    assert_true(tally.cascades > 0);
+}
+
+static void test_limits(void **state)
+{
+    (void)state;
+    struct lease_limits limits = LEASE_LIMITS_DEFAULT;
+    limits.claims = 4;
+    limits.waiters = 1;
+    limits.opens = 2;
+    limits.nodes = 5;
+    assert_true(run(&limits).limits > COMMANDS / 100);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_model)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_model),
+                                       cmocka_unit_test(test_limits)};
     return cmocka_run_group_tests_name("check_session", tests, NULL, NULL);
 }

@@ -57,6 +57,65 @@ static void test_a_try(void **state)
     world_free(w);
 }
 
+/* What was said of a lock that is closed. */
+struct closed {
+    int times;
+    enum lockd_rc rc;
+    uint64_t left_ms, delay_ms, token;
+    char label[16], session[20];
+    bool delayed;
+};
+
+static void told_closed(void *context, const struct lockd_answer *answer)
+{
+    struct closed *c = context;
+    c->times++;
+    c->rc = answer->rc;
+    c->left_ms = answer->left_ms;
+    assert_non_null(answer->holder);
+    c->delay_ms = answer->holder->delay_ms;
+    c->token = answer->holder->token;
+    c->delayed = answer->holder->delayed;
+    snprintf(c->label, sizeof c->label, "%s", answer->holder->label);
+    snprintf(c->session, sizeof c->session, "%s", answer->holder->session);
+}
+
+static void test_lock_delay(void **state)
+{
+    (void)state;
+    struct world *w = world_new("10.0.0.1");
+    struct lockd_session *s = open_session(w);
+    struct lockd_lock_options options = {.size = sizeof options, .delay_ms = 60001};
+    struct closed c = {.times = 0};
+    assert_int_equal(
+        engine_acquire(s, w->now_ms, "/ls/local/l", &options, 0, told_closed, &c, NULL),
+        LOCKD_E_INVALID);
+    options.delay_ms = 60000;
+    assert_int_equal(
+        engine_acquire(s, w->now_ms, "/ls/local/l", &options, 0, told_closed, &c, NULL),
+        LOCKD_OK);
+    const struct wire_request r = expect(w, WIRE_LOCK_ACQUIRE);
+    assert_int_equal(r.delay_ms, 60000);
+    const struct wire_claim failed = {.delayed = true,
+                                      .delay_ms = 5000,
+                                      .left_ms = 700,
+                                      .mode = WIRE_EXCLUSIVE,
+                                      .session = 0x5e,
+                                      .label = {.data = "paused", .size = 6},
+                                      .token = 9};
+    reply(w, &r,
+          (struct wire_reply){.error = WIRE_LOCK_DELAY, .left_ms = 700, .holder = &failed});
+    assert_int_equal(c.times, 1);
+    assert_int_equal(c.rc, LOCKD_E_LOCK_DELAY);
+    assert_int_equal(c.left_ms, 700);
+    assert_true(c.delayed);
+    assert_int_equal(c.delay_ms, 5000);
+    assert_int_equal(c.token, 9);
+    assert_string_equal(c.label, "paused");
+    assert_string_equal(c.session, "000000000000005e");
+    world_free(w);
+}
+
 /* At the deadline the wait is cancelled; that the cell says so is what makes it
  * "not acquired". */
 static void test_timeout(void **state)
@@ -464,6 +523,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_acquire_and_release),
         cmocka_unit_test(test_a_try),
+        cmocka_unit_test(test_lock_delay),
         cmocka_unit_test(test_timeout),
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_cancel_comes_too_late),

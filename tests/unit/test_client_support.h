@@ -43,6 +43,7 @@ struct outcome {
     int times;
     enum lockd_rc rc;
     uint64_t slot;
+    uint64_t revision;
     struct lockd_lock *lock;
     char detail[WIRE_DETAIL_MAX];
     char content[64];
@@ -54,6 +55,7 @@ static inline void done(void *context, const struct lockd_answer *answer)
     o->times++;
     o->rc = answer->rc;
     o->slot = answer->slot;
+    o->revision = answer->revision;
     o->lock = answer->lock;
     snprintf(o->detail, sizeof o->detail, "%s", answer->detail);
     if (answer->content != NULL) {
@@ -81,7 +83,15 @@ static inline void deliver(struct world *w)
         if (event.done != NULL) {
             event.done(event.context, event.answer);
         }
+        if (event.told != NULL) {
+            event.told(event.context, event.watch, event.happened);
+        }
+        if (event.observed != NULL) {
+            event.observed(event.context, event.observer, event.leader);
+        }
         lockd_answer_free(event.answer);
+        lockd_event_free(event.happened);
+        lockd_leader_free(event.leader);
     }
     engine_check(w->engine);
 }
@@ -145,6 +155,18 @@ static inline void refuse_link(struct world *w)
     assert_int_equal(w->link, 0);
     engine_lost(w->engine, w->now_ms, engine_wish(w->engine)->link, "Connection refused");
     flush(w);
+}
+
+/* Connection attempts end in nothing until `until_ms`. */
+static inline void nobody_there(struct world *w, uint64_t until_ms)
+{
+    while (w->now_ms < until_ms) {
+        if (engine_wish(w->engine)->link != 0) {
+            refuse_link(w);
+        }
+        const uint64_t wake_ms = engine_wish(w->engine)->wake_at_ms;
+        pass(w, (wake_ms < until_ms ? wake_ms : until_ms) - w->now_ms);
+    }
 }
 
 /* ---------------------------------------------------------------- the server */
@@ -222,6 +244,38 @@ static inline void reply_status(struct world *w, const struct wire_request *to, 
     reply(w, to, (struct wire_reply){.status = &status});
 }
 
+/* Says something without being asked. */
+static inline void notify(struct world *w, const struct wire_notification *n)
+{
+    struct wire_buffer b = {.data = NULL};
+    if (n->notice == WIRE_WATCH_EVENT) {
+        wire_print_event_head(&b, n->watch);
+        wire_print_event_tail(&b, &n->event);
+    } else {
+        wire_print_notification(&b, n);
+    }
+    engine_received(w->engine, w->now_ms, w->link, b.data, b.size);
+    wire_buffer_free(&b);
+    flush(w);
+}
+
+static inline void notify_event(struct world *w, uint64_t watch, struct wire_event event)
+{
+    event.name = event.name.data != NULL || event.change == WIRE_GAP
+                     ? event.name
+                     : (struct wire_text){.data = "/ls/local/f", .size = 11};
+    event.kind = event.change == WIRE_GAP ? WIRE_KIND_NONE : WIRE_FILE;
+    const struct wire_notification n = {
+        .notice = WIRE_WATCH_EVENT, .watch = watch, .event = event};
+    notify(w, &n);
+}
+
+static inline void notify_progress(struct world *w, uint64_t revision)
+{
+    const struct wire_notification n = {.notice = WIRE_WATCH_PROGRESS, .revision = revision};
+    notify(w, &n);
+}
+
 /* A result of whatever was asked for, at `slot`. */
 static inline void reply_ok_at(struct world *w, const struct wire_request *to, uint64_t slot)
 {
@@ -250,11 +304,16 @@ static inline void reply_ok_at(struct world *w, const struct wire_request *to, u
         r.stat.kind = WIRE_FILE;
         r.has_stat = true;
         break;
+    case WIRE_NODE_OPEN:
     case WIRE_NODE_PUT:
     case WIRE_NODE_CREATE:
     case WIRE_NODE_STAT:
-        r.stat.kind = WIRE_FILE;
+        r.stat = (struct wire_stat){.kind = WIRE_FILE, .instance = 7};
+        r.stat.ephemeral = to->method == WIRE_NODE_OPEN && to->ephemeral;
         r.has_stat = true;
+        break;
+    case WIRE_LOCK_CHECK:
+        r.valid = true;
         break;
     case WIRE_NO_METHOD:
     case WIRE_NODE_LIST:
@@ -264,6 +323,9 @@ static inline void reply_ok_at(struct world *w, const struct wire_request *to, u
     case WIRE_LOCK_CANCEL:
     case WIRE_LOCK_LIST:
     case WIRE_CELL_STATUS:
+    case WIRE_NODE_CLOSE:
+    case WIRE_WATCH_ADD:
+    case WIRE_WATCH_REMOVE:
         break;
     }
     reply(w, to, r);

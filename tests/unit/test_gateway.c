@@ -87,6 +87,11 @@ static void requests(void **state)
         {WIRE_LOCK_RELEASE, SERVICE_LOCK_RELEASE},
         {WIRE_LOCK_CANCEL, SERVICE_LOCK_CANCEL},
         {WIRE_LOCK_LIST, SERVICE_LOCK_LIST},
+        {WIRE_LOCK_CHECK, SERVICE_LOCK_CHECK},
+        {WIRE_NODE_OPEN, SERVICE_NODE_OPEN},
+        {WIRE_NODE_CLOSE, SERVICE_NODE_CLOSE},
+        {WIRE_WATCH_ADD, SERVICE_WATCH_ADD},
+        {WIRE_WATCH_REMOVE, SERVICE_WATCH_REMOVE},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const struct wire_request in = {.method = cases[i].method,
@@ -133,6 +138,7 @@ static void requests_of_a_session(void **state)
                               .mode = WIRE_SHARED,
                               .wait_ms = WIRE_WAIT_MS_MAX,
                               .create = true,
+                              .delay_ms = 60000,
                               .handle = 11,
                               .token = 12,
                               .cancel = 13,
@@ -153,6 +159,7 @@ static void requests_of_a_session(void **state)
     assert_true(out.wait);
     assert_int_equal(out.wait_ms, UINT32_MAX);
     assert_true(out.create);
+    assert_int_equal(out.delay_ms, 60000);
     assert_int_equal(out.handle, 11);
     assert_int_equal(out.token, 12);
     assert_int_equal(out.cancel, 13);
@@ -254,6 +261,7 @@ static void refusals(void **state)
         {LEASE_RESULTS_FULL, "overloaded"},
         {LEASE_OLD_EPOCH, "old_epoch"},
         {LEASE_DENIED, "denied"},
+        {LEASE_LOCK_DELAY, "lock_delay"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const struct service_reply reply = {.op = SERVICE_PUT,
@@ -389,7 +397,8 @@ static void results_of_sessions(void **state)
     expect(*state, &reply, "\"result\":{\"lease_ms\":12000,");
     expect(*state, &reply, "\"index\":[5,1]");
     static const enum service_op bare[] = {SERVICE_SESSION_CLOSE, SERVICE_LOCK_RELEASE,
-                                           SERVICE_LOCK_CANCEL};
+                                           SERVICE_LOCK_CANCEL,   SERVICE_NODE_CLOSE,
+                                           SERVICE_WATCH_ADD,     SERVICE_WATCH_REMOVE};
     for (size_t i = 0; i < sizeof bare / sizeof bare[0]; i++) {
         reply.op = bare[i];
         expect(*state, &reply, "\"result\":{\"epoch\":0,\"revision\":0,\"index\":[5,1]}}");
@@ -427,11 +436,17 @@ static void lists_of_locks(void **state)
          .label = bytes_of("one", 3)},
         {.mode = LEASE_EXCLUSIVE, .session = 0xdef, .since_wall_ms = 2000},
     };
+    static const uint64_t left_ms[2] = {0, 0};
     const struct service_lock locks[] = {
-        {.path = bytes_of("l", 1), .instance = 4, .claims = claims, .claims_count = 2},
+        {.path = bytes_of("l", 1),
+         .instance = 4,
+         .claims = claims,
+         .left_ms = left_ms,
+         .claims_count = 2},
         {.path = bytes_of("d/m", 3),
          .instance = 6,
          .claims = claims + 1,
+         .left_ms = left_ms,
          .claims_count = 1,
          .more = true},
     };
@@ -477,6 +492,14 @@ static void status(void **state)
                   .peers_count = 2,
                   .peers = {{.id = 2, .heard_ms = 900, .durable = 6}, {.id = 3}}},
         .position = {.slot = 7, .revision = 5},
+        .counts = {.sessions = 21,
+                   .held = 22,
+                   .waiting = 23,
+                   .delayed = 24,
+                   .opens = 25,
+                   .history_bytes = 26},
+        .watches = 27,
+        .history_floor = 28,
         .digest = 0x12,
         .survives = 1,
         .now_ms = 1000,
@@ -487,6 +510,12 @@ static void status(void **state)
     expect(*state, &reply, "\"cell_id\":\"0000000000000abc\"");
     expect(*state, &reply, "\"digest\":\"0000000000000012\"");
     expect(*state, &reply, "\"master\":\"h1:7400\"");
+    expect(*state, &reply,
+           "\"sessions\":21,\"locks_held\":22,\"locks_waiting\":23,\"locks_delayed\":24,"
+           "\"opens\":25,\"watches\":27,\"history_bytes\":26,\"history_floor\":28,");
+    refute(*state, &reply, "\"stretch_ms\"");
+    all.stretch_ms = 24000;
+    expect(*state, &reply, "\"stretch_ms\":24000");
     expect(*state, &reply, "\"survives\":1");
     expect(*state, &reply, "\"heard_ms_ago\":100");
     expect(*state, &reply, "\"durable_slot\":6");

@@ -6,7 +6,7 @@
 
 #include "paxos/base/rng.h"
 
-enum { SAMPLES = 15 };
+enum { SAMPLES = 21 };
 
 static struct lease_command sample(size_t i)
 {
@@ -26,10 +26,18 @@ static struct lease_command sample(size_t i)
         release(7, 11, "a/l", 12345),
         cancel(7, 12, 9),
         time_out(7, 9, 65538),
+        open_node(7, 13, "a/l"),
+        open_ephemeral(7, 14, "d", LEASE_DIRECTORY),
+        open_ephemeral(7, 15, "d/f", LEASE_FILE),
+        close_node(7, 16, "d/f", 19),
+        delay_over(19, 4, 65538),
+        {.type = LEASE_CMD_STRETCH, .lease_ms = 60000, .epoch = 65538},
     };
     samples[7].secret_hash[0] = 0x1234;
     samples[7].secret_hash[1] = 0x5678;
     samples[10].wait_ms = 250;
+    samples[10].delay_ms = 60000;
+    samples[11].if_instance = 17;
     samples[11].create = true;
     samples[12].ack_floor = 9;
     samples[12].acks_count = 2;
@@ -39,6 +47,8 @@ static struct lease_command sample(size_t i)
     samples[2].session = UINT64_C(0x5f5f5f5f5f5f5f5f);
     samples[2].request = 12;
     samples[4].principal = text("alice");
+    samples[17].content = text("x");
+    samples[17].if_instance = 0;
     return samples[i];
 }
 
@@ -50,12 +60,17 @@ static void assert_same(const struct lease_command *a, const struct lease_comman
     assert_true(bytes_equal(a->principal, b->principal));
     assert_true(bytes_equal(a->path, b->path));
     assert_true(bytes_equal(a->content, b->content));
-    if (a->type == LEASE_CMD_CREATE) {
+    assert_int_equal(a->ephemeral, b->ephemeral);
+    if (a->type == LEASE_CMD_CREATE || a->type == LEASE_CMD_OPEN) {
         assert_int_equal(a->kind, b->kind);
     }
     if (a->type == LEASE_CMD_PUT || a->type == LEASE_CMD_CREATE ||
         a->type == LEASE_CMD_DELETE) {
         assert_int_equal(a->if_generation, b->if_generation);
+        assert_int_equal(a->if_instance, b->if_instance);
+    }
+    if (a->type == LEASE_CMD_ACQUIRE || a->type == LEASE_CMD_OPEN ||
+        a->type == LEASE_CMD_CLOSE) {
         assert_int_equal(a->if_instance, b->if_instance);
     }
     assert_int_equal(a->ack_floor, b->ack_floor);
@@ -72,6 +87,7 @@ static void assert_same(const struct lease_command *a, const struct lease_comman
     assert_int_equal(a->wait, b->wait);
     assert_int_equal(a->create, b->create);
     assert_int_equal(a->wait_ms, b->wait_ms);
+    assert_int_equal(a->delay_ms, b->delay_ms);
     assert_int_equal(a->token, b->token);
 }
 
@@ -209,7 +225,7 @@ static void test_refused_forms(void **state)
     static const struct {
         size_t at;
         uint8_t value;
-    } wrong[] = {{VERSION, 0},    {VERSION, 2}, {TYPE, 0}, {TYPE, LEASE_CMD_TIMEOUT + 1},
+    } wrong[] = {{VERSION, 1},    {VERSION, 3}, {TYPE, 0}, {TYPE, LEASE_CMD_STRETCH + 1},
                  {PRINCIPAL, 65}, {KIND, 0},    {KIND, 3}};
     assert_int_equal(space[KIND], LEASE_FILE);
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
@@ -257,6 +273,33 @@ static void test_refused_locks(void **state)
         write_u64(&w, 65537);
         assert_int_equal(decodes(space, w.size), session == 0);
     }
+}
+
+/* The same, of what has nodes open. */
+static void test_refused_opens(void **state)
+{
+    (void)state;
+    uint8_t space[512];
+    const size_t size = encode(17, space, sizeof space);
+    enum { KIND = 14 + 16 + 1 + 1 + 4 + 3, FLAGS = KIND + 1 };
+    static const struct {
+        size_t at;
+        uint8_t value;
+    } wrong[] = {{KIND, 0}, {KIND, LEASE_DIRECTORY}, {KIND, 3}, {FLAGS, 2}};
+    assert_int_equal(space[KIND], LEASE_FILE);
+    assert_int_equal(space[FLAGS], 1);
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        const uint8_t was = space[wrong[i].at];
+        space[wrong[i].at] = wrong[i].value;
+        assert_false(decodes(space, size));
+        space[wrong[i].at] = was;
+    }
+    assert_true(decodes(space, size));
+
+    /* What is closed is one instance. */
+    const size_t close_size = encode(18, space, sizeof space);
+    memset(space + close_size - 8, 0xff, 8);
+    assert_false(decodes(space, close_size));
 }
 
 /* Well-formed in all else, so that the limit alone can refuse it. */
@@ -332,11 +375,11 @@ static void test_describe(void **state)
                         "create directory \"d\"");
     command = sample(10);
     assert_string_equal(lease_command_describe(&command, line, sizeof line),
-                        "acquire shared \"a/l\" handle 1 wait 250 ms"
+                        "acquire shared \"a/l\" handle 1 wait 250 ms lock-delay 60000 ms"
                         " session 0000000000000007 request 9 acks 0");
     command = sample(11);
     assert_string_equal(lease_command_describe(&command, line, sizeof line),
-                        "acquire exclusive \"l\" handle 1 try create"
+                        "acquire exclusive \"l\" handle 1 try create if instance 17"
                         " session 0000000000000007 request 10 acks 0");
     command = sample(12);
     assert_string_equal(lease_command_describe(&command, line, sizeof line),
@@ -348,6 +391,24 @@ static void test_describe(void **state)
     command = sample(14);
     assert_string_equal(lease_command_describe(&command, line, sizeof line),
                         "time out 9 of session 0000000000000007 epoch 65538");
+    command = sample(15);
+    assert_string_equal(lease_command_describe(&command, line, sizeof line),
+                        "open \"a/l\" handle 1"
+                        " session 0000000000000007 request 13 acks 0");
+    command = sample(17);
+    assert_string_equal(lease_command_describe(&command, line, sizeof line),
+                        "open \"d/f\" handle 1 or make ephemeral file 1 octets if instance 0"
+                        " session 0000000000000007 request 15 acks 0");
+    command = sample(18);
+    assert_string_equal(lease_command_describe(&command, line, sizeof line),
+                        "close \"d/f\" handle 1 if instance 19"
+                        " session 0000000000000007 request 16 acks 0");
+    command = sample(19);
+    assert_string_equal(lease_command_describe(&command, line, sizeof line),
+                        "end lock-delay of claim 4 on 19 epoch 65538");
+    command = sample(20);
+    assert_string_equal(lease_command_describe(&command, line, sizeof line),
+                        "stretch leases to 60000 ms epoch 65538");
     command = delete_any("a\x1b\"");
     assert_string_equal(lease_command_describe(&command, line, sizeof line),
                         "delete \"a\\x1b\\x22\"");
@@ -364,11 +425,17 @@ static void test_describe(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),       cmocka_unit_test(test_batch),
-        cmocka_unit_test(test_every_truncation), cmocka_unit_test(test_every_octet),
-        cmocka_unit_test(test_trailing_octet),   cmocka_unit_test(test_refused_forms),
-        cmocka_unit_test(test_refused_locks),    cmocka_unit_test(test_label_limit),
-        cmocka_unit_test(test_principal_limit),  cmocka_unit_test(test_noise),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_batch),
+        cmocka_unit_test(test_every_truncation),
+        cmocka_unit_test(test_every_octet),
+        cmocka_unit_test(test_trailing_octet),
+        cmocka_unit_test(test_refused_forms),
+        cmocka_unit_test(test_refused_locks),
+        cmocka_unit_test(test_refused_opens),
+        cmocka_unit_test(test_label_limit),
+        cmocka_unit_test(test_principal_limit),
+        cmocka_unit_test(test_noise),
         cmocka_unit_test(test_describe),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,7 +11,7 @@ static struct keeper *fixture(struct heap *heap)
 {
     *heap = heap_new();
     const struct lease_allocator allocator = heap_allocator(heap);
-    return keeper_new(&allocator);
+    return keeper_new(&allocator, /* drift_ppm= */ 10000);
 }
 
 static struct lease_command due[KEEPER_BATCH];
@@ -174,6 +174,76 @@ static void test_begin(void **state)
     assert_int_equal(heap.used, 0);
 }
 
+/* Longer than was asked by what clocks may differ, rounded up. */
+static void test_delays(void **state)
+{
+    (void)state;
+    struct heap heap;
+    struct keeper *k = fixture(&heap);
+    const struct lease_delay delay = {.instance = 4, .number = 1, .delay_ms = 1001};
+    keeper_delay_begun(k, &delay, 50);
+    keeper_session_opened(k, 4, 9000, 50); /* Another thing of the same number. */
+    keeper_wait_begun(k, 4, 1, 8000, 50);
+    assert_int_equal(keeper_next_ms(k), 50 + 1001 + 11);
+    assert_int_equal(keeper_delay_left_ms(k, 4, 1, 60), 1002);
+    assert_int_equal(keeper_delay_left_ms(k, 4, 2, 60), 0);
+    keeper_session_closed(k, 4);
+    assert_int_equal(keeper_delay_left_ms(k, 4, 1, 60), 1002);
+
+    keeper_add_away(k, 100);
+    assert_int_equal(keeper_due(k, 1161, 5, due), 0);
+    assert_int_equal(keeper_due(k, 1162, 5, due), 1);
+    assert_int_equal(due[0].type, LEASE_CMD_DELAY_OVER);
+    assert_int_equal(due[0].subject, 4);
+    assert_int_equal(due[0].subject_request, 1);
+    assert_int_equal(due[0].epoch, 5);
+    assert_int_equal(keeper_delay_left_ms(k, 4, 1, 60), 0);
+    assert_int_equal(keeper_due(k, 9999, 5, due), 0); /* Once. */
+    keeper_delay_ended(k, 4, 1);
+    keeper_delay_ended(k, 4, 1);
+    assert_true(keeper_next_ms(k) == UINT64_MAX);
+    keeper_free(k);
+    assert_int_equal(heap.used, 0);
+}
+
+/* The next master counts lock-delays in full, and the longest lease that a session
+ * may have been promised. */
+static void test_begin_anew(void **state)
+{
+    (void)state;
+    struct heap heap;
+    struct keeper *k = fixture(&heap);
+    struct lease *l = state_new(&heap, LEASE_LIMITS_DEFAULT);
+    for (uint64_t id = 1; id <= 3; id++) {
+        struct lease_command open = open_session(id);
+        open.lease_ms = id == 1 ? 11999 : 12000;
+        must(l, open);
+    }
+    must(l, put("f", ""));
+    struct lease_command command = acquire(3, 1, "f", LEASE_EXCLUSIVE);
+    command.delay_ms = 20000;
+    must(l, command);
+    must(l, expire_session(3, 0));
+    must(l, (struct lease_command){.type = LEASE_CMD_STRETCH, .lease_ms = 30000});
+
+    keeper_begin(k, l, 1000);
+    keeper_check(k, l);
+    assert_int_equal(keeper_left_ms(k, 1, 1000), 11999); /* Too short to be stretched. */
+    assert_int_equal(keeper_left_ms(k, 2, 1000), 30000);
+    assert_int_equal(keeper_delay_left_ms(k, 2, 1, 1000), 20200);
+    keeper_begin(k, l, 9000);
+    assert_int_equal(keeper_delay_left_ms(k, 2, 1, 9000), 20200);
+
+    must(l, (struct lease_command){.type = LEASE_CMD_STRETCH});
+    must(l, delay_over(2, 1, 0));
+    keeper_begin(k, l, 1000);
+    keeper_check(k, l);
+    assert_int_equal(keeper_left_ms(k, 2, 1000), 12000);
+    keeper_free(k);
+    lease_free(l);
+    assert_int_equal(heap.used, 0);
+}
+
 /* ------------------------------------------------------------------- model */
 
 enum { SESSIONS = 40, REQUESTS = 3 }; /* Request 0: the session itself. */
@@ -306,6 +376,7 @@ int main(void)
         cmocka_unit_test(test_session), cmocka_unit_test(test_shorter_answer),
         cmocka_unit_test(test_waits),   cmocka_unit_test(test_away),
         cmocka_unit_test(test_batches), cmocka_unit_test(test_begin),
+        cmocka_unit_test(test_delays),  cmocka_unit_test(test_begin_anew),
         cmocka_unit_test(test_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,10 +9,10 @@ enum { A = 0xa, B = 0xb, C = 0xc, D = 0xd }; /* Sessions. */
 #define X LEASE_EXCLUSIVE
 #define S LEASE_SHARED
 
-/* Before each case, at revision 7:
+/* Before each case, at revision 8:
  *
  *     d/            a directory, free
- *     x             held by A, exclusive, with token 5; B waits
+ *     x             held by A, exclusive, with token 5; B waits, since revision 8
  *     s             held by A and B, shared, with token 6
  *     f             free
  */
@@ -31,7 +31,7 @@ static struct lease *fixture(struct heap *heap)
     assert_int_equal(must(l, acquire(A, 2, "s", S)).token, 6);
     assert_int_equal(must(l, acquire(B, 1, "s", S)).token, 6); /* Joins. */
     assert_int_equal(apply(l, acquire(B, 2, "x", X)).rc, LEASE_WAITING);
-    assert_int_equal(lease_position(l).revision, 7);
+    assert_int_equal(lease_position(l).revision, 8);
     return l;
 }
 
@@ -75,32 +75,32 @@ static void test_acquire(void **state)
 {
     (void)state;
     const struct outcome outcomes[] = {
-        {"free", acquire(C, 1, "f", X), LEASE_OK, 8, 8, 0},
-        {"free, try", try_acquire(C, 1, "f", S), LEASE_OK, 8, 8, 0},
-        {"a directory", acquire(C, 1, "d", X), LEASE_OK, 8, 8, 0},
-        {"the root", acquire(C, 1, "", S), LEASE_OK, 8, 8, 0},
-        {"held", acquire(C, 1, "x", X), LEASE_WAITING, 0, 7, 0},
-        {"held, try", try_acquire(C, 1, "x", X), LEASE_LOCKED, 0, 7, 0},
-        {"joins readers", acquire(C, 1, "s", S), LEASE_OK, 6, 8, 0},
-        {"joins readers, try", try_acquire(C, 1, "s", S), LEASE_OK, 6, 8, 0},
-        {"writes among readers", acquire(C, 1, "s", X), LEASE_WAITING, 0, 7, 0},
-        {"own, again", acquire(A, 3, "x", X), LEASE_OWNED, 0, 7, 0},
-        {"own, awaited", try_acquire(B, 3, "x", S), LEASE_OWNED, 0, 7, 0},
-        {"own, other handle", with_handle(2, acquire(A, 3, "x", X)), LEASE_WAITING, 0, 7, 0},
-        {"own, other handle, shared", with_handle(2, acquire(A, 3, "s", S)), LEASE_OK, 6, 8, 0},
+        {"free", acquire(C, 1, "f", X), LEASE_OK, 9, 9, 0},
+        {"free, try", try_acquire(C, 1, "f", S), LEASE_OK, 9, 9, 0},
+        {"a directory", acquire(C, 1, "d", X), LEASE_OK, 9, 9, 0},
+        {"the root", acquire(C, 1, "", S), LEASE_OK, 9, 9, 0},
+        {"held", acquire(C, 1, "x", X), LEASE_WAITING, 0, 9, 0},
+        {"held, try", try_acquire(C, 1, "x", X), LEASE_LOCKED, 0, 8, 0},
+        {"joins readers", acquire(C, 1, "s", S), LEASE_OK, 6, 9, 0},
+        {"joins readers, try", try_acquire(C, 1, "s", S), LEASE_OK, 6, 9, 0},
+        {"writes among readers", acquire(C, 1, "s", X), LEASE_WAITING, 0, 9, 0},
+        {"own, again", acquire(A, 3, "x", X), LEASE_OWNED, 0, 8, 0},
+        {"own, awaited", try_acquire(B, 3, "x", S), LEASE_OWNED, 0, 8, 0},
+        {"own, other handle", with_handle(2, acquire(A, 3, "x", X)), LEASE_WAITING, 0, 9, 0},
+        {"own, other handle, shared", with_handle(2, acquire(A, 3, "s", S)), LEASE_OK, 6, 9, 0},
         {"a retry", acquire(A, 1, "x", X), LEASE_OK, 5, 5, 0},
-        {"a retry of one that waits", acquire(B, 2, "x", X), LEASE_WAITING, 0, 7, 0},
-        {"nothing", acquire(C, 1, "n", X), LEASE_NO_NODE, 0, 7, 0},
-        {"nothing in nothing", acquire(C, 1, "n/n", X), LEASE_NO_NODE, 0, 7, 0},
-        {"made", making(acquire(C, 1, "n", X)), LEASE_OK, 8, 8, 0},
-        {"made, try", making(try_acquire(C, 1, "d/n", X)), LEASE_OK, 8, 8, 0},
-        {"made where it is", making(acquire(C, 1, "f", X)), LEASE_OK, 8, 8, 0},
-        {"made in nothing", making(acquire(C, 1, "n/n", X)), LEASE_NO_PARENT, 0, 7, 0},
-        {"below a file", making(acquire(C, 1, "f/n", X)), LEASE_NOT_A_DIRECTORY, 0, 7, 0},
-        {"a bad path", acquire(C, 1, "f/", X), LEASE_BAD_PATH, 0, 7, 0},
-        {"no such session", acquire(D, 1, "f", X), LEASE_NO_SESSION, 0, 7, 0},
-        {"no session", acquire(0, 0, "f", X), LEASE_NO_SESSION, 0, 7, 0},
-        {"no request", acquire(C, 0, "f", X), LEASE_ACKNOWLEDGED, 0, 7, 0},
+        {"a retry of one that waits", acquire(B, 2, "x", X), LEASE_WAITING, 0, 8, 0},
+        {"nothing", acquire(C, 1, "n", X), LEASE_NO_NODE, 0, 8, 0},
+        {"nothing in nothing", acquire(C, 1, "n/n", X), LEASE_NO_NODE, 0, 8, 0},
+        {"made", making(acquire(C, 1, "n", X)), LEASE_OK, 9, 9, 0},
+        {"made, try", making(try_acquire(C, 1, "d/n", X)), LEASE_OK, 9, 9, 0},
+        {"made where it is", making(acquire(C, 1, "f", X)), LEASE_OK, 9, 9, 0},
+        {"made in nothing", making(acquire(C, 1, "n/n", X)), LEASE_NO_PARENT, 0, 8, 0},
+        {"below a file", making(acquire(C, 1, "f/n", X)), LEASE_NOT_A_DIRECTORY, 0, 8, 0},
+        {"a bad path", acquire(C, 1, "f/", X), LEASE_BAD_PATH, 0, 8, 0},
+        {"no such session", acquire(D, 1, "f", X), LEASE_NO_SESSION, 0, 8, 0},
+        {"no session", acquire(0, 0, "f", X), LEASE_NO_SESSION, 0, 8, 0},
+        {"no request", acquire(C, 0, "f", X), LEASE_ACKNOWLEDGED, 0, 8, 0},
     };
     check_outcomes(outcomes, sizeof outcomes / sizeof outcomes[0]);
 }
@@ -109,18 +109,18 @@ static void test_release(void **state)
 {
     (void)state;
     const struct outcome outcomes[] = {
-        {"to the next", release(A, 3, "x", 5), LEASE_OK, 0, 8, 1},
-        {"one reader of two", release(B, 3, "s", 6), LEASE_OK, 0, 8, 0},
-        {"token too low", release(A, 3, "x", 4), LEASE_NOT_HELD, 0, 7, 0},
-        {"token too high", release(A, 3, "x", 6), LEASE_NOT_HELD, 0, 7, 0},
-        {"other handle", with_handle(2, release(A, 3, "x", 5)), LEASE_NOT_HELD, 0, 7, 0},
-        {"other session", release(C, 1, "x", 5), LEASE_NOT_HELD, 0, 7, 0},
-        {"waiting", release(B, 3, "x", 5), LEASE_NOT_HELD, 0, 7, 0},
-        {"free", release(A, 3, "f", 5), LEASE_NOT_HELD, 0, 7, 0},
-        {"nothing", release(A, 3, "n", 5), LEASE_NOT_HELD, 0, 7, 0},
-        {"below a file", release(A, 3, "x/n", 5), LEASE_NOT_HELD, 0, 7, 0},
-        {"a bad path", release(A, 3, "/x", 5), LEASE_BAD_PATH, 0, 7, 0},
-        {"no session", release(0, 0, "x", 5), LEASE_NO_SESSION, 0, 7, 0},
+        {"to the next", release(A, 3, "x", 5), LEASE_OK, 0, 9, 1},
+        {"one reader of two", release(B, 3, "s", 6), LEASE_OK, 0, 9, 0},
+        {"token too low", release(A, 3, "x", 4), LEASE_NOT_HELD, 0, 8, 0},
+        {"token too high", release(A, 3, "x", 6), LEASE_NOT_HELD, 0, 8, 0},
+        {"other handle", with_handle(2, release(A, 3, "x", 5)), LEASE_NOT_HELD, 0, 8, 0},
+        {"other session", release(C, 1, "x", 5), LEASE_NOT_HELD, 0, 8, 0},
+        {"waiting", release(B, 3, "x", 5), LEASE_NOT_HELD, 0, 8, 0},
+        {"free", release(A, 3, "f", 5), LEASE_NOT_HELD, 0, 8, 0},
+        {"nothing", release(A, 3, "n", 5), LEASE_NOT_HELD, 0, 8, 0},
+        {"below a file", release(A, 3, "x/n", 5), LEASE_NOT_HELD, 0, 8, 0},
+        {"a bad path", release(A, 3, "/x", 5), LEASE_BAD_PATH, 0, 8, 0},
+        {"no session", release(0, 0, "x", 5), LEASE_NO_SESSION, 0, 8, 0},
     };
     check_outcomes(outcomes, sizeof outcomes / sizeof outcomes[0]);
 }
@@ -129,18 +129,18 @@ static void test_cancel(void **state)
 {
     (void)state;
     const struct outcome outcomes[] = {
-        {"one that waits", cancel(B, 3, 2), LEASE_CANCELLED, 0, 7, 1},
-        {"too late", cancel(A, 3, 1), LEASE_OK, 5, 7, 0},
-        {"not yet seen", cancel(A, 3, 9), LEASE_CANCELLED, 0, 7, 0},
-        {"itself", cancel(A, 3, 3), LEASE_CANCELLED, 0, 7, 0},
-        {"no request", cancel(A, 3, 0), LEASE_ACKNOWLEDGED, 0, 7, 0},
-        {"acknowledged", with_ack(2, cancel(A, 3, 1)), LEASE_ACKNOWLEDGED, 0, 7, 0},
-        {"no session", cancel(0, 0, 1), LEASE_NO_SESSION, 0, 7, 0},
-        {"timed out", time_out(B, 2, 0), LEASE_OK, 0, 7, 1},
-        {"timed out, granted", time_out(B, 1, 0), LEASE_OK, 0, 7, 0},
-        {"timed out, unknown", time_out(B, 9, 0), LEASE_OK, 0, 7, 0},
-        {"timed out, no session", time_out(D, 1, 0), LEASE_NO_SESSION, 0, 7, 0},
-        {"timed out, other epoch", time_out(B, 2, 1), LEASE_OLD_EPOCH, 0, 7, 0},
+        {"one that waits", cancel(B, 3, 2), LEASE_CANCELLED, 0, 8, 1},
+        {"too late", cancel(A, 3, 1), LEASE_OK, 5, 8, 0},
+        {"not yet seen", cancel(A, 3, 9), LEASE_CANCELLED, 0, 8, 0},
+        {"itself", cancel(A, 3, 3), LEASE_CANCELLED, 0, 8, 0},
+        {"no request", cancel(A, 3, 0), LEASE_ACKNOWLEDGED, 0, 8, 0},
+        {"acknowledged", with_ack(2, cancel(A, 3, 1)), LEASE_ACKNOWLEDGED, 0, 8, 0},
+        {"no session", cancel(0, 0, 1), LEASE_NO_SESSION, 0, 8, 0},
+        {"timed out", time_out(B, 2, 0), LEASE_OK, 0, 8, 1},
+        {"timed out, granted", time_out(B, 1, 0), LEASE_OK, 0, 8, 0},
+        {"timed out, unknown", time_out(B, 9, 0), LEASE_OK, 0, 8, 0},
+        {"timed out, no session", time_out(D, 1, 0), LEASE_NO_SESSION, 0, 8, 0},
+        {"timed out, other epoch", time_out(B, 2, 1), LEASE_OLD_EPOCH, 0, 8, 0},
     };
     check_outcomes(outcomes, sizeof outcomes / sizeof outcomes[0]);
 }
@@ -149,20 +149,20 @@ static void test_ends(void **state)
 {
     (void)state;
     const struct outcome outcomes[] = {
-        {"a holder closes", close_session(A, 3), LEASE_OK, 0, 8, 1},
-        {"a waiter closes", close_session(B, 3), LEASE_OK, 0, 8, 1},
-        {"one without claims closes", close_session(C, 1), LEASE_OK, 0, 7, 0},
-        {"nobody closes", close_session(0, 0), LEASE_NO_SESSION, 0, 7, 0},
-        {"a holder expires", expire_session(A, 0), LEASE_OK, 0, 8, 1},
-        {"a waiter expires", expire_session(B, 0), LEASE_OK, 0, 8, 1},
-        {"judged under another epoch", expire_session(A, 1), LEASE_OLD_EPOCH, 0, 7, 0},
-        {"expired already", expire_session(D, 0), LEASE_NO_SESSION, 0, 7, 0},
-        {"deletes what others hold", by(C, 1, delete_any("x")), LEASE_LOCKED, 0, 7, 0},
-        {"deletes what others await", by(A, 3, delete_any("x")), LEASE_LOCKED, 0, 7, 0},
-        {"deletes what is shared", by(A, 3, delete_any("s")), LEASE_LOCKED, 0, 7, 0},
-        {"deletes what is free", by(A, 3, delete_any("f")), LEASE_OK, 0, 8, 0},
-        {"one-shot, held", delete_any("x"), LEASE_LOCKED, 0, 7, 0},
-        {"writes what others hold", put("x", "y"), LEASE_OK, 0, 8, 0},
+        {"a holder closes", close_session(A, 3), LEASE_OK, 0, 9, 1},
+        {"a waiter closes", close_session(B, 3), LEASE_OK, 0, 9, 1},
+        {"one without claims closes", close_session(C, 1), LEASE_OK, 0, 8, 0},
+        {"nobody closes", close_session(0, 0), LEASE_NO_SESSION, 0, 8, 0},
+        {"a holder expires", expire_session(A, 0), LEASE_OK, 0, 9, 1},
+        {"a waiter expires", expire_session(B, 0), LEASE_OK, 0, 9, 1},
+        {"judged under another epoch", expire_session(A, 1), LEASE_OLD_EPOCH, 0, 8, 0},
+        {"expired already", expire_session(D, 0), LEASE_NO_SESSION, 0, 8, 0},
+        {"deletes what others hold", by(C, 1, delete_any("x")), LEASE_LOCKED, 0, 8, 0},
+        {"deletes what others await", by(A, 3, delete_any("x")), LEASE_LOCKED, 0, 8, 0},
+        {"deletes what is shared", by(A, 3, delete_any("s")), LEASE_LOCKED, 0, 8, 0},
+        {"deletes what is free", by(A, 3, delete_any("f")), LEASE_OK, 0, 9, 0},
+        {"one-shot, held", delete_any("x"), LEASE_LOCKED, 0, 8, 0},
+        {"writes what others hold", put("x", "y"), LEASE_OK, 0, 9, 0},
     };
     check_outcomes(outcomes, sizeof outcomes / sizeof outcomes[0]);
 }
@@ -236,7 +236,7 @@ static void test_cancelled_head(void **state)
     assert_settled(l, 0, C, 1, LEASE_CANCELLED, 0);
     assert_settled(l, 1, D, 1, LEASE_OK, 6);
     assert_claims(l, "s", "as! bs! ds! ");
-    assert_int_equal(lease_position(l).revision, 8);
+    assert_int_equal(lease_position(l).revision, 11); /* Two began to wait, one was granted. */
     /* A retry hears what became of it. */
     assert_int_equal(apply(l, acquire(C, 1, "s", X)).rc, LEASE_CANCELLED);
     assert_int_equal(apply(l, acquire(D, 1, "s", S)).token, 6);
@@ -286,7 +286,7 @@ static void test_limits(void **state)
     must(l, making(acquire(A, 2, "g", X)));
     assert_int_equal(apply(l, acquire(A, 3, "", X)).rc, LEASE_LIMIT);
     assert_int_equal(apply(l, making(acquire(A, 4, "h", X))).rc, LEASE_LIMIT);
-    must(l, release(A, 5, "f", 2));
+    must(l, release(A, 5, "f", 2)); /* To B. */
     must(l, making(acquire(A, 6, "h", X)));
     must(l, close_session(B, 3));
     assert_int_equal(apply(l, making(acquire(A, 7, "i", X))).rc, LEASE_LIMIT); /* Nodes. */

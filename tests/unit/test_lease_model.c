@@ -14,9 +14,17 @@
 #include "paxos/base/hash.h"
 #include "paxos/base/rng.h"
 
-enum { NODES_MAX = 48, CONTENT_LIMIT = 2000, PATH_ROOM = 32, CONTENT_ROOM = 300 };
+enum {
+    NODES_MAX = 48,
+    CONTENT_LIMIT = 2000,
+    PATH_ROOM = 32,
+    CONTENT_ROOM = 300,
+    ROW_ROOM = 9000
+};
 
-#define MODEL_LIMITS ((struct lease_limits){.nodes = NODES_MAX, .content_bytes = CONTENT_LIMIT})
+#define MODEL_LIMITS                                                                           \
+    ((struct lease_limits){                                                                    \
+        .nodes = NODES_MAX, .content_bytes = CONTENT_LIMIT, .history_bytes = 20000})
 
 /* ------------------------------------------------------------------- model */
 
@@ -177,6 +185,10 @@ static enum lease_rc model_apply(struct model *m, const struct lease_command *c,
     case LEASE_CMD_RELEASE:
     case LEASE_CMD_CANCEL:
     case LEASE_CMD_TIMEOUT:
+    case LEASE_CMD_OPEN:
+    case LEASE_CMD_CLOSE:
+    case LEASE_CMD_DELAY_OVER:
+    case LEASE_CMD_STRETCH:
         break; /* Those are test_lease_lock_model's. */
     }
     fail_msg("type %d", (int)c->type);
@@ -245,7 +257,7 @@ static struct lease_command random_command(struct workload *w, struct model *m)
 
 struct table {
     struct table_row {
-        uint8_t key[32], value[CONTENT_ROOM + 400];
+        uint8_t key[32], value[ROW_ROOM];
         size_t key_size, value_size;
     } row[2 * NODES_MAX];
     size_t count;
@@ -387,10 +399,41 @@ static void apply_decoded(struct lease *l, const struct lease_at *at,
     lease_apply(l, at, &decoded, ret_result);
 }
 
+/* The one event of a change: what there was before, and what there is now. */
+static void compare_event(struct run *run, const struct lease_command *c,
+                          const struct model_node *before, uint64_t wall_ms)
+{
+    const uint64_t revision = run->model.revision;
+    struct lease_place place = lease_history_seek(run->machine, revision - 1);
+    struct lease_event event;
+    assert_true(lease_history_next(run->machine, &place, &event));
+    const struct model_node *after = model_find(&run->model, run->workload.path);
+    const struct model_node *node = after == NULL ? before : after;
+    assert_int_equal(event.revision, revision);
+    assert_int_equal(event.change, c->type == LEASE_CMD_DELETE ? LEASE_DELETED
+                                   : before == NULL            ? LEASE_CREATED
+                                                               : LEASE_WRITTEN);
+    assert_int_equal(event.kind, node->kind);
+    assert_int_equal(event.instance, node->instance);
+    assert_int_equal(event.wall_ms, wall_ms);
+    assert_true(bytes_equal(event.path, text(node->path)));
+    const bool of_file = node->kind == LEASE_FILE;
+    assert_int_equal(event.has_content, of_file && after != NULL);
+    assert_int_equal(event.has_old, of_file && before != NULL);
+    assert_int_equal(event.generation, after == NULL ? 0 : after->generation);
+    assert_true(bytes_equal(event.content, text(after == NULL ? "" : after->content)));
+    assert_int_equal(event.content_size, event.content.size);
+    assert_true(bytes_equal(event.old, text(before == NULL ? "" : before->content)));
+    assert_false(lease_history_next(run->machine, &place, &event));
+}
+
 static void one_command(struct run *run, const struct lease_at *at)
 {
     const struct lease_command command = random_command(&run->workload, &run->model);
     const uint64_t instances = run->model.instances;
+    const uint64_t revision = run->model.revision;
+    const struct model_node *found = model_find(&run->model, run->workload.path);
+    const struct model_node before = found == NULL ? (struct model_node){0} : *found;
     struct lease_result result, twin_result;
     lease_apply(run->machine, at, &command, &result);
     apply_decoded(run->twin, at, &command, &twin_result);
@@ -398,6 +441,9 @@ static void one_command(struct run *run, const struct lease_at *at)
 
     assert_int_equal(result.rc, model_apply(&run->model, &command, at->wall_ms));
     assert_int_equal(result.revision, run->model.revision);
+    if (run->model.revision != revision) {
+        compare_event(run, &command, found == NULL ? NULL : &before, at->wall_ms);
+    }
     if ((result.rc == LEASE_OK && command.type != LEASE_CMD_DELETE) ||
         result.rc == LEASE_CONFLICT) {
         assert_stat(&run->model, &result.stat, run->workload.path);

@@ -6,7 +6,7 @@
 
 #include "paxos/base/rng.h"
 
-enum { ROWS_MAX = 80, ROW_MAX = 512 };
+enum { ROWS_MAX = 80, ROW_MAX = 3000, SLOT = 8, SLOT_LOCKS = 23 };
 
 /* Copies of rows in the order of their visit. */
 struct rows {
@@ -72,10 +72,18 @@ static bool load(struct lease *l, const struct rows *rows)
     return true;
 }
 
-static struct lease *sample(struct heap *heap)
+/* Whose last row is a node's. */
+static struct lease_limits without_history(void)
+{
+    struct lease_limits limits = LEASE_LIMITS_DEFAULT;
+    limits.history_bytes = 0;
+    return limits;
+}
+
+static struct lease *sample_of(struct heap *heap, struct lease_limits limits)
 {
     *heap = heap_new();
-    struct lease *l = state_new(heap, LEASE_LIMITS_DEFAULT);
+    struct lease *l = state_new(heap, limits);
     lease_begin_epoch(l, 1, 65537);
     lease_slot_done(l, 1, 0);
     must(l, create("d", LEASE_DIRECTORY, ""));
@@ -88,7 +96,12 @@ static struct lease *sample(struct heap *heap)
     return l;
 }
 
-/* One of each kind, in each of its forms; its last slot is 14. */
+static struct lease *sample(struct heap *heap)
+{
+    return sample_of(heap, LEASE_LIMITS_DEFAULT);
+}
+
+/* One of each kind, in each of its forms. */
 static struct lease *sample_locks(struct heap *heap)
 {
     *heap = heap_new();
@@ -115,6 +128,20 @@ static struct lease *sample_locks(struct heap *heap)
     acknowledges.acks_count = 2;
     assert_int_equal(apply(l, acknowledges).rc, LEASE_CANCELLED);
     must(l, release(8, 3, "s", 4));
+
+    /* An ephemeral one that two have open, in one that is kept by it; and a reader
+     * who has failed among others. */
+    must(l, open_ephemeral(8, 4, "e", LEASE_DIRECTORY));
+    must(l, open_ephemeral(8, 5, "e/f", LEASE_FILE));
+    must(l, open_node(9, 3, "e/f"));
+    must(l, close_node(8, 6, "e", 4));
+    must(l, open_session(10));
+    struct lease_command fails = acquire(10, 1, "e/f", LEASE_SHARED);
+    fails.delay_ms = 3000;
+    must(l, fails);
+    must(l, acquire(8, 7, "e/f", LEASE_SHARED));
+    must(l, expire_session(10, 0));
+    must(l, (struct lease_command){.type = LEASE_CMD_STRETCH, .lease_ms = 60000});
     return l;
 }
 
@@ -122,14 +149,14 @@ static struct lease *sample_locks(struct heap *heap)
 static const struct {
     struct lease *(*make)(struct heap *heap);
     uint64_t slot;
-} samples[] = {{sample, 8}, {sample_locks, 14}};
+} samples[] = {{sample, SLOT}, {sample_locks, SLOT_LOCKS}};
 
 static void test_changed_once(void **state)
 {
     (void)state;
     struct heap heap;
     struct lease *l = sample(&heap);
-    assert_int_equal(changed_rows(l).count, 7); /* Counters, root, d, f, e, h, z. */
+    assert_int_equal(changed_rows(l).count, 8); /* Counters, root, d, f, e, h, z, history. */
     lease_rows_taken(l);
     assert_int_equal(changed_rows(l).count, 0);
 
@@ -137,7 +164,7 @@ static void test_changed_once(void **state)
         must(l, put("d/f", i % 2 == 0 ? "longer than before" : ""));
     }
     assert_int_equal(apply(l, put("n/n", "x")).rc, LEASE_NO_PARENT);
-    assert_int_equal(changed_rows(l).count, 2);
+    assert_int_equal(changed_rows(l).count, 3); /* Counters, f, history. */
     lease_check(l);
     lease_free(l);
     assert_int_equal(heap.used, 0);
@@ -153,7 +180,7 @@ static void test_deletions(void **state)
     /* What the tables never had leaves no trace. */
     must(l, put("short", "lived"));
     must(l, delete_any("short"));
-    assert_int_equal(changed_rows(l).count, 1);
+    assert_int_equal(changed_rows(l).count, 2);
 
     /* What they have is deleted, once, and a new instance is another key. */
     must(l, put("z", "changed"));
@@ -161,7 +188,7 @@ static void test_deletions(void **state)
     must(l, put("z", "again"));
     lease_check(l);
     const struct rows rows = changed_rows(l);
-    assert_int_equal(rows.count, 3);
+    assert_int_equal(rows.count, 4);
     size_t deleted = 0;
     for (size_t i = 0; i < rows.count; i++) {
         deleted += rows.row[i].deleted;
@@ -183,7 +210,7 @@ static void test_all_in_order(void **state)
     struct heap heap;
     struct lease *l = sample(&heap);
     const struct rows rows = all_rows(l);
-    assert_int_equal(rows.count, 7);
+    assert_int_equal(rows.count, 8);
     for (size_t i = 1; i < rows.count; i++) {
         assert_true(bytes_compare(row_of(&rows.row[i - 1]).key, row_of(&rows.row[i]).key) < 0);
     }
@@ -199,7 +226,7 @@ static void test_load_locks(void **state)
     const struct rows rows = all_rows(l);
     struct lease *copy = state_new(&heap_copy, LEASE_LIMITS_DEFAULT);
     assert_true(load(copy, &rows));
-    assert_true(lease_loaded(copy, 14, 1, lease_digest(l)));
+    assert_true(lease_loaded(copy, SLOT_LOCKS, 1, lease_digest(l)));
     lease_check(copy);
     assert_int_equal(changed_rows(copy).count, 0);
     assert_true(lease_session_secret(copy, 8, text("")) ==
@@ -214,6 +241,8 @@ static void test_load_locks(void **state)
         release(7, 22, "s", 4),
         expire_session(8, 0),
         close_session(7, 23),
+        close_node(9, 4, "e/f", 5),
+        delay_over(5, 7, 0), /* With which e/f goes, and e. */
     };
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         const struct lease_result a = apply(l, commands[i]);
@@ -223,6 +252,7 @@ static void test_load_locks(void **state)
         lease_check(copy);
     }
     assert_int_equal(lease_counts(copy).held, 2); /* Session 9 has both. */
+    assert_int_equal(lease_counts(copy).nodes, 3);
     lease_free(copy);
     lease_free(l);
     assert_int_equal(heap_copy.used, 0);
@@ -442,6 +472,7 @@ static struct copied_row build(const struct hand_row *h)
     write_u8(&value, (uint8_t)strlen(h->component));
     write_raw(&value, h->component, strlen(h->component));
     write_u8(&value, h->kind);
+    write_u8(&value, /* ephemeral= */ 0);
     write_u64(&value, h->generation);
     write_u64(&value, 0);
     write_u64(&value, 0);
@@ -457,30 +488,31 @@ static void test_refused_nodes(void **state)
 {
     (void)state;
     static const struct hand_row cases[] = {
-        {"a file", 8, 0, 1, "n", 1, 1, 1, 7, 0, "x", true},
-        {"a file deeper", 8, 0, 5, "n", 1, 1, 1, 7, 0, "x", true},
-        {"a directory", 8, 0, 1, "n", 1, 2, 0, 7, 0, "", true},
-        {"a sub key", 8, 1, 1, "n", 1, 1, 1, 7, 0, "x", false},
-        {"unknown version", 8, 0, 1, "n", 2, 1, 1, 7, 0, "x", false},
-        {"unknown kind", 8, 0, 1, "n", 1, 3, 1, 7, 0, "x", false},
-        {"no parent", 8, 0, 4, "n", 1, 1, 1, 7, 0, "x", false},
-        {"parent 0", 8, 0, 0, "n", 1, 1, 1, 7, 0, "x", false},
-        {"itself as parent", 8, 0, 8, "n", 1, 1, 1, 7, 0, "x", false},
-        {"a file as parent", 8, 0, 3, "n", 1, 1, 1, 7, 0, "x", false},
-        {"name taken", 8, 0, 1, "z", 1, 1, 1, 7, 0, "x", false},
-        {"bad name", 8, 0, 1, "a/b", 1, 1, 1, 7, 0, "x", false},
-        {"no name", 8, 0, 1, "", 1, 1, 1, 7, 0, "x", false},
-        {"instance not yet given", 9, 0, 1, "n", 1, 1, 1, 7, 0, "x", false},
-        {"revision not yet given", 8, 0, 1, "n", 1, 1, 1, 10, 0, "x", false},
-        {"a file never written", 8, 0, 1, "n", 1, 1, 0, 7, 0, "x", false},
-        {"generation too large", 8, 0, 1, "n", 1, 1, UINT64_C(1) << 53, 7, 0, "x", false},
-        {"wrong checksum", 8, 0, 1, "n", 1, 1, 1, 7, 1, "x", false},
-        {"directory with generation", 8, 0, 1, "n", 1, 2, 1, 7, 0, "", false},
-        {"directory with content", 8, 0, 1, "n", 1, 2, 0, 7, 0, "x", false},
-        {"directory with checksum", 8, 0, 1, "n", 1, 2, 0, 7, 1, "", false},
+        {"a file", 8, 0, 1, "n", 2, 1, 1, 7, 0, "x", true},
+        {"a file deeper", 8, 0, 5, "n", 2, 1, 1, 7, 0, "x", true},
+        {"a directory", 8, 0, 1, "n", 2, 2, 0, 7, 0, "", true},
+        {"a sub key", 8, 1, 1, "n", 2, 1, 1, 7, 0, "x", false},
+        {"unknown version", 8, 0, 1, "n", 3, 1, 1, 7, 0, "x", false},
+        {"unknown kind", 8, 0, 1, "n", 2, 3, 1, 7, 0, "x", false},
+        {"no parent", 8, 0, 4, "n", 2, 1, 1, 7, 0, "x", false},
+        {"parent 0", 8, 0, 0, "n", 2, 1, 1, 7, 0, "x", false},
+        {"itself as parent", 8, 0, 8, "n", 2, 1, 1, 7, 0, "x", false},
+        {"a file as parent", 8, 0, 3, "n", 2, 1, 1, 7, 0, "x", false},
+        {"name taken", 8, 0, 1, "z", 2, 1, 1, 7, 0, "x", false},
+        {"bad name", 8, 0, 1, "a/b", 2, 1, 1, 7, 0, "x", false},
+        {"no name", 8, 0, 1, "", 2, 1, 1, 7, 0, "x", false},
+        {"instance not yet given", 9, 0, 1, "n", 2, 1, 1, 7, 0, "x", false},
+        {"revision not yet given", 8, 0, 1, "n", 2, 1, 1, 10, 0, "x", false},
+        {"a file never written", 8, 0, 1, "n", 2, 1, 0, 7, 0, "x", false},
+        {"generation too large", 8, 0, 1, "n", 2, 1, UINT64_C(1) << 53, 7, 0, "x", false},
+        {"wrong checksum", 8, 0, 1, "n", 2, 1, 1, 7, 1, "x", false},
+        {"an older version", 8, 0, 1, "n", 1, 1, 1, 7, 0, "x", false},
+        {"directory with generation", 8, 0, 1, "n", 2, 2, 1, 7, 0, "", false},
+        {"directory with content", 8, 0, 1, "n", 2, 2, 0, 7, 0, "x", false},
+        {"directory with checksum", 8, 0, 1, "n", 2, 2, 0, 7, 1, "", false},
     };
     struct heap heap;
-    struct lease *l = sample(&heap);
+    struct lease *l = sample_of(&heap, without_history());
     must(l, put("n", "")); /* Instance 8 is given, */
     must(l, delete_any("n"));
     const struct rows rows = all_rows(l); /* and not there. */
@@ -502,7 +534,7 @@ static void test_refused_nodes(void **state)
 static void load_below(size_t levels, size_t component_size, size_t last_size, bool ok)
 {
     struct heap heap = heap_new();
-    struct lease *l = state_new(&heap, LEASE_LIMITS_DEFAULT);
+    struct lease *l = state_new(&heap, without_history());
     char path[LEASE_PATH_MAX + 1] = "";
     char component[LEASE_COMPONENT_MAX + 1] = "";
     memset(component, 'd', component_size);
@@ -521,7 +553,7 @@ static void load_below(size_t levels, size_t component_size, size_t last_size, b
     rows.row[rows.count++] = build(&(struct hand_row){.id = levels + 2,
                                                       .parent = levels + 1,
                                                       .component = component,
-                                                      .version = 1,
+                                                      .version = 2,
                                                       .kind = LEASE_FILE,
                                                       .generation = 1,
                                                       .content = ""});
@@ -551,9 +583,10 @@ static void test_lowered_limits(void **state)
     const uint64_t digest = lease_digest(l);
     lease_free(l);
 
-    l = state_new(&heap, (struct lease_limits){.nodes = 2, .content_bytes = 3});
+    l = state_new(&heap,
+                  (struct lease_limits){.nodes = 2, .content_bytes = 3, .history_bytes = 3});
     assert_true(load(l, &rows));
-    assert_true(lease_loaded(l, 8, 1, digest));
+    assert_true(lease_loaded(l, SLOT, 1, digest));
     assert_int_equal(apply(l, put("d/f", "contents")).rc, LEASE_LIMIT);
     assert_int_equal(apply(l, put("n", "")).rc, LEASE_LIMIT);
     must(l, put("d/f", "CONTENT"));
@@ -571,10 +604,16 @@ static void test_describe_locks(void **state)
         " label \"label\" principal \"\"",
         "claim 1 on 2 held exclusive session 0000000000000007 handle 1 request 4"
         " since wall 1006 token 3",
+        "counters revision 14 instances 5 epoch 0 claims 8 openers 3 leases stretched to 60000 "
+        "ms",
+        "ephemeral directory 4 in 1 \"e\" revision 10 wall 1014",
+        "claim 7 on 5 delayed shared session 000000000000000a handle 1 request 1"
+        " since wall 1021 token 12 lock-delay 3000 ms label \"label\"",
+        "opener 3 of 5 session 0000000000000009 handle 1",
         "claim 4 on 2 waits shared session 0000000000000008 handle 1 request 2"
         " since wall 1009 for 250 ms",
         "outcome of 4 of session 0000000000000007 at 7.1 revision 3 token 3: ok",
-        "outcome of 10 of session 0000000000000007 at 13.1 revision 5:"
+        "outcome of 10 of session 0000000000000007 at 13.1 revision 8:"
         " the request was cancelled before it was granted",
     };
     struct heap heap;
@@ -603,7 +642,7 @@ static void test_describe(void **state)
     char line[256];
     struct lease_row row = row_of(&rows.row[0]);
     assert_string_equal(lease_row_describe(&row, line, sizeof line),
-                        "counters revision 7 instances 7 epoch 65537 claims 0");
+                        "counters revision 7 instances 7 epoch 65537 claims 0 openers 0");
     row = row_of(&rows.row[3]);
     const char *shown = "file 3 in 2 \"f\" revision 2 wall 1002 generation 1 checksum ";
     assert_memory_equal(lease_row_describe(&row, line, sizeof line), shown, strlen(shown));

@@ -163,6 +163,46 @@ static inline struct lease_command close_session(uint64_t session, uint64_t requ
         .type = LEASE_CMD_SESSION_CLOSE, .session = session, .request = request};
 }
 
+/* An existing node, by handle 1. */
+static inline struct lease_command open_node(uint64_t session, uint64_t request,
+                                             const char *path)
+{
+    return (struct lease_command){.type = LEASE_CMD_OPEN,
+                                  .session = session,
+                                  .request = request,
+                                  .path = text(path),
+                                  .handle = 1,
+                                  .if_instance = LEASE_ANY};
+}
+
+/* The same, an ephemeral one that is made when it is missing. */
+static inline struct lease_command open_ephemeral(uint64_t session, uint64_t request,
+                                                  const char *path, enum lease_kind kind)
+{
+    struct lease_command command = open_node(session, request, path);
+    command.kind = kind;
+    command.ephemeral = true;
+    return command;
+}
+
+static inline struct lease_command close_node(uint64_t session, uint64_t request,
+                                              const char *path, uint64_t instance)
+{
+    struct lease_command command = open_node(session, request, path);
+    command.type = LEASE_CMD_CLOSE;
+    command.if_instance = instance;
+    return command;
+}
+
+static inline struct lease_command delay_over(uint64_t instance, uint64_t number,
+                                              uint64_t epoch)
+{
+    return (struct lease_command){.type = LEASE_CMD_DELAY_OVER,
+                                  .subject = instance,
+                                  .subject_request = number,
+                                  .epoch = epoch};
+}
+
 /* Of epoch 0, in which apply() below proposes unless another has begun. */
 static inline struct lease_command expire_session(uint64_t session, uint64_t epoch)
 {
@@ -180,7 +220,8 @@ static inline struct lease_command acquire(uint64_t session, uint64_t request, c
                                   .path = text(path),
                                   .mode = mode,
                                   .handle = 1,
-                                  .wait = true};
+                                  .wait = true,
+                                  .if_instance = LEASE_ANY};
 }
 
 static inline struct lease_command try_acquire(uint64_t session, uint64_t request,
@@ -261,6 +302,8 @@ static inline void assert_same_result(const struct lease_result *a,
     assert_int_equal(a->stat.modified_wall_ms, b->stat.modified_wall_ms);
     assert_int_equal(a->stat.size, b->stat.size);
     assert_int_equal(a->stat.children, b->stat.children);
+    assert_int_equal(a->stat.lock_token, b->stat.lock_token);
+    assert_int_equal(a->stat.ephemeral, b->stat.ephemeral);
 }
 
 /* Applies `command` as a slot of its own. */

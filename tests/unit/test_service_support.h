@@ -20,7 +20,7 @@
 enum {
     CELL_MAX = 3,
     LOG_MAX = 1024,
-    ROWS_MAX = 2048,
+    ROWS_MAX = 8192,
     BATCHES_MAX = 512,
     REPLIES_MAX = 4096,
     TAGS_MAX = 4096,
@@ -100,7 +100,14 @@ struct cell {
     size_t allocated;
     uint32_t commands_max;
     uint32_t reads_max;
+    uint32_t watches_max;
+    uint32_t keepalives_busy;
+    uint64_t history_bytes;
     uint64_t bytes_max;
+    /* Told of every output before it is given back; NULL: nobody. */
+    void (*look)(void *context, uint32_t index, const struct service_output *output);
+    void *look_context;
+    bool unchecked; /* The invariants take too long. */
 };
 
 static void *test_allocate(void *context, size_t size)
@@ -275,6 +282,8 @@ static void disk_free(struct disk *disk)
 static void replica_start(struct cell *cell, uint32_t index)
 {
     struct replica *r = &cell->replica[index];
+    struct lease_limits limits = LEASE_LIMITS_DEFAULT;
+    limits.history_bytes = cell->history_bytes;
     const struct service_config config = {
         .paxos = {.self = (paxos_id)(index + 1),
                   .identity = 1000 + index,
@@ -287,11 +296,13 @@ static void replica_start(struct cell *cell, uint32_t index)
                   .jitter_ms_max = 150,
                   .disk_stall_ms = 2000,
                   .value_max = 4096},
-        .limits = LEASE_LIMITS_DEFAULT,
+        .limits = limits,
         .cell = "test",
         .queue_commands_max = cell->commands_max,
         .queue_bytes_max = cell->bytes_max,
         .reads_max = cell->reads_max,
+        .watches_max = cell->watches_max,
+        .keepalives_busy = cell->keepalives_busy,
         .observe = test_observe,
         .observe_context = cell,
     };
@@ -350,6 +361,8 @@ static struct cell *cell_new(uint32_t count)
     cell->commands_max = 4096;
     cell->bytes_max = 64 * 1024;
     cell->reads_max = 64;
+    cell->watches_max = 1000000;
+    cell->history_bytes = 1024 * 1024;
     for (uint32_t i = 0; i < count; i++) {
         struct replica *r = &cell->replica[i];
         r->writes = calloc(BATCHES_MAX, sizeof *r->writes);
@@ -366,7 +379,7 @@ static struct cell *cell_new(uint32_t count)
     return cell;
 }
 
-static struct cell *cell_start(uint32_t count)
+static inline struct cell *cell_start(uint32_t count)
 {
     struct cell *cell = cell_new(count);
     for (uint32_t i = 0; i < count; i++) {
@@ -494,6 +507,9 @@ static void turn(struct cell *cell, uint32_t index)
         write_take(r, output->store);
     }
     keep_answers(cell, index, output);
+    if (cell->look != NULL) {
+        cell->look(cell->look_context, index, output);
+    }
     r->wake_at_ms = output->wake_at_ms;
     r->more = output->more;
     const uint32_t wanted_count = output->reads_count;
@@ -502,7 +518,9 @@ static void turn(struct cell *cell, uint32_t index)
     for (uint32_t i = 0; i < wanted_count; i++) {
         read_log(cell, index, &wanted[i]);
     }
-    service_check(r->s);
+    if (!cell->unchecked) {
+        service_check(r->s);
+    }
 }
 
 static void sync_disk(struct cell *cell, uint32_t index)

@@ -13,6 +13,7 @@
 #define WHO "\"session\":\"" ID "-" SECRET "\""
 #define WHO_ONCE WHO ",\"request\":7"
 #define ACQUIRE(more) ASK("lock.acquire", NAME "," WHO_ONCE more)
+#define CHECK(sequencer) ASK("lock.check", "\"sequencer\":\"" sequencer "\"")
 #define ACK(ranges) ACQUIRE(",\"ack\":" ranges)
 #define OPEN(params) ASK("session.open", params)
 #define KEEP(session) ASK("session.keepalive", "\"session\":" session)
@@ -76,7 +77,11 @@ static const struct {
     {ACQUIRE(",\"create\":1"), "\"create\" must be true or false"},
     {ACQUIRE(",\"handle\":-1"), "\"handle\""},
     {ACQUIRE(",\"token\":1"), "lock.acquire has no parameter \"token\""},
-    {ACQUIRE(",\"lock_delay_ms\":1"), "lock.acquire has no parameter \"lock_delay_ms\""},
+    {ACQUIRE(",\"lock_delay_ms\":60000,\"if_instance\":4"), NULL},
+    {ACQUIRE(",\"lock_delay_ms\":60001"),
+     "\"lock_delay_ms\" must be an integer from 0 to 60000"},
+    {ACQUIRE(",\"lock_delay_ms\":true"), "\"lock_delay_ms\""},
+    {ACQUIRE(",\"if_generation\":4"), "lock.acquire has no parameter \"if_generation\""},
 
     {ACK("[0]"), NULL},
     {ACK("[5,[6,6],[7,9],[11,9007199254740991]]"), NULL},
@@ -114,7 +119,52 @@ static const struct {
     {ASK("lock.list", NAME ",\"after\":3"), "\"after\" goes only without \"name\""},
     {ASK("lock.list", "\"skip\":3"), "\"skip\" goes only with \"name\""},
     {ASK("lock.list", "\"name\":\"\""), "leave it out to list all locks"},
+    {ASK("lock.list", NAME ",\"if_instance\":3"), NULL},
+    {ASK("lock.list", "\"if_instance\":3"), "\"if_instance\" goes only with \"name\""},
     {ASK("lock.list", WHO), "lock.list has no parameter \"session\""},
+
+    {CHECK("/ls/local/l:exclusive:1"), NULL},
+    {CHECK("/ls/local/a:shared:9:shared:9007199254740991"), NULL},
+    {ASK("lock.check", ""), "lock.check needs the parameter \"sequencer\""},
+    {ASK("lock.check", "\"sequencer\":1"), "NAME:MODE:TOKEN"},
+    {ASK("lock.check", NAME), "lock.check has no parameter \"name\""},
+    {ASK("lock.check", "\"sequencer\":\"n:shared:1\"," WHO), "no parameter \"session\""},
+    {CHECK(""), "NAME:MODE:TOKEN"},
+    {CHECK("n"), "NAME:MODE:TOKEN"},
+    {CHECK("n:shared"), "NAME:MODE:TOKEN"},
+    {CHECK("shared:1"), "NAME:MODE:TOKEN"},
+    {CHECK(":shared:1"), "NAME:MODE:TOKEN"},
+    {CHECK("n:weak:1"), "NAME:MODE:TOKEN"},
+    {CHECK("n:shared:"), "NAME:MODE:TOKEN"},
+    {CHECK("n:shared:0"), "NAME:MODE:TOKEN"},
+    {CHECK("n:shared:01"), "NAME:MODE:TOKEN"},
+    {CHECK("n:shared:+1"), "NAME:MODE:TOKEN"},
+    {CHECK("n:shared:1 "), "NAME:MODE:TOKEN"},
+    {CHECK("n:shared:9007199254740992"), "NAME:MODE:TOKEN"},
+    {CHECK("n:shared:90071992547409910"), "NAME:MODE:TOKEN"},
+
+    /* Handles. */
+    {ASK("node.open", NAME "," WHO_ONCE), NULL},
+    {ASK("node.open", NAME "," WHO_ONCE ",\"create\":\"directory\",\"ephemeral\":true"), NULL},
+    {ASK("node.open", NAME "," WHO_ONCE ",\"create\":\"file\",\"content\":\"\",\"handle\":2,"
+                           "\"if_instance\":0"),
+     NULL},
+    {ASK("node.open", NAME "," WHO_ONCE ",\"ephemeral\":false"), NULL},
+    {ASK("node.open", NAME), "node.open needs the parameter \"session\""},
+    {ASK("node.open", NAME "," WHO), "node.open needs the parameter \"request\""},
+    {ASK("node.open", NAME "," WHO_ONCE ",\"create\":true"),
+     "\"create\" must be \"file\" or \"directory\""},
+    {ASK("node.open", NAME "," WHO_ONCE ",\"kind\":\"file\""), "no parameter \"kind\""},
+    {ASK("node.open", NAME "," WHO_ONCE ",\"ephemeral\":1"), "must be true or false"},
+    {ASK("node.open", NAME "," WHO_ONCE ",\"ephemeral\":true"),
+     "\"ephemeral\" goes only with \"create\""},
+    {ASK("node.open", NAME "," WHO_ONCE ",\"content\":\"\""),
+     "\"content\" goes only with \"create\""},
+    {ASK("node.open", NAME "," WHO_ONCE ",\"create\":\"directory\",\"content\":\"\""),
+     "a directory has no content"},
+    {ASK("node.close", NAME "," WHO_ONCE ",\"if_instance\":4,\"handle\":1"), NULL},
+    {ASK("node.close", NAME "," WHO_ONCE), "node.close needs the parameter \"if_instance\""},
+    {ASK("node.close", NAME ",\"if_instance\":4"), "node.close needs the parameter"},
 
     /* Nodes: a session or none, but nothing between. */
     {ASK("node.put", NAME ",\"content\":\"\"," WHO_ONCE ",\"ack\":[6]"), NULL},

@@ -29,6 +29,6 @@ struct check_violation {
 };
 
 /* True when all rules hold; else the first violation found. */
-bool check_history(const struct history *h, struct check_violation *ret_violation);
+bool history_check(const struct history *h, struct check_violation *ret_violation);
 
 #endif

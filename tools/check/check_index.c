@@ -139,6 +139,8 @@ static const char *stat_difference(const struct lease_stat *a, const struct leas
            : a->modified_wall_ms != b->modified_wall_ms     ? "time of modification"
            : a->size != b->size                             ? "size"
            : a->children != b->children                     ? "number of children"
+           : a->lock_token != b->lock_token                 ? "lock token"
+           : a->ephemeral != b->ephemeral                   ? "`ephemeral`"
                                                             : NULL;
 }
 
@@ -385,7 +387,7 @@ static void collect_reads(struct checker *c)
     qsort_r(c->reads, c->reads_count, sizeof *c->reads, by_index, c);
 }
 
-bool check_history(const struct history *h, struct check_violation *ret_violation)
+bool history_check(const struct history *h, struct check_violation *ret_violation)
 {
     struct checker c = {.h = h, .violation = ret_violation};
     c.placed = calloc((size_t)h->ops_count + 1, sizeof *c.placed);
@@ -397,7 +399,8 @@ bool check_history(const struct history *h, struct check_violation *ret_violatio
         fail(&c, "memory", "out of memory");
     } else {
         collect_reads(&c);
-        model_start(&m);
+        const struct lease_limits usual = LEASE_LIMITS_DEFAULT;
+        model_start(&m, h->limits.nodes == 0 ? &usual : &h->limits);
         good = check_foreign(&c) && place_log(&c) && check_writes(&c) && replay(&c, &m) &&
                check_times(&c) && check_sessions(&c);
     }

@@ -135,6 +135,8 @@ void history_child_encode(struct writer *w, struct bytes name, const struct leas
     write_u64(w, stat->revision);
     write_u64(w, stat->size);
     write_u64(w, stat->children);
+    write_u64(w, stat->lock_token);
+    write_u8(w, stat->ephemeral);
 }
 
 const char *history_type_name(enum history_type type)

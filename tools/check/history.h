@@ -93,6 +93,7 @@ struct history_entry {
 /* Zero-initialise.  The bytes that ops and entries point at live until
  * history_reset(), which keeps the memory for the next history. */
 struct history {
+    struct lease_limits limits; /* Of the cell; no nodes at all: the usual ones. */
     struct history_op *ops;
     struct history_entry *log; /* By ascending index. */
     uint32_t ops_count, ops_capacity;
@@ -126,7 +127,7 @@ static inline int history_index_compare(struct history_index a, struct history_i
 bool history_request_equal(const struct history_request *a, const struct history_request *b);
 
 /* One child of a list, in the form in which lists are compared. */
-enum { HISTORY_CHILD_MAX = 1 + LEASE_COMPONENT_MAX + 1 + 6 * 8 };
+enum { HISTORY_CHILD_MAX = 1 + LEASE_COMPONENT_MAX + 2 + 7 * 8 };
 void history_child_encode(struct writer *w, struct bytes name, const struct lease_stat *stat);
 
 const char *history_type_name(enum history_type type);

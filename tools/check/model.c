@@ -72,8 +72,19 @@ struct model_node *model_find(const struct model *m, struct bytes path)
     return find(m, path);
 }
 
-void model_start(struct model *m)
+struct model_node *model_of(const struct model *m, uint64_t instance)
 {
+    for (uint32_t i = 0; i < m->count; i++) {
+        if (m->nodes[i].instance == instance) {
+            return &m->nodes[i];
+        }
+    }
+    return NULL;
+}
+
+void model_start(struct model *m, const struct lease_limits *limits)
+{
+    m->limits = *limits;
     m->count = 0;
     m->revision = 0;
     m->instances = 1; /* The root has the first. */
@@ -84,6 +95,7 @@ void model_free(struct model *m)
 {
     model_free_sessions(m);
     free(m->nodes);
+    free(m->events);
     free(m->scratch);
     *m = (struct model){.nodes = NULL};
 }
@@ -128,7 +140,7 @@ enum lease_rc model_check_way(const struct model *m, struct bytes path)
     return check_way(m, path);
 }
 
-static struct lease_stat stat_of(const struct model_node *node)
+struct lease_stat model_stat(const struct model *m, const struct model_node *node)
 {
     return (struct lease_stat){
         .kind = node->kind,
@@ -141,24 +153,108 @@ static struct lease_stat stat_of(const struct model_node *node)
         .modified_wall_ms = node->modified_wall_ms,
         .size = node->content.size,
         .children = node->children,
+        .lock_token = model_held(m, node->instance) ? node->token : 0,
+        .ephemeral = node->ephemeral,
     };
+}
+
+/* ------------------------------------------------------------------ changes */
+
+void model_happened(struct model_step *step, const struct model_node *node,
+                    const struct lease_event *event)
+{
+    struct model *m = step->m;
+    m->revision = step->revision;
+    m->events = model_grow(m->events, m->events_count, &m->events_capacity, sizeof *m->events);
+    struct model_event *happened = &m->events[m->events_count++];
+    *happened = (struct model_event){.event = *event, .by = step->session};
+    happened->event.revision = step->revision;
+    happened->event.path = node->path;
+    happened->event.kind = node->kind;
+    happened->event.instance = node->instance;
+    happened->event.ephemeral = node->ephemeral;
+}
+
+static void put_old(struct lease_event *event, const struct model_node *node)
+{
+    event->has_old = node->kind == LEASE_FILE && node->content.size <= LEASE_EVENT_CONTENT_MAX;
+    if (event->has_old) {
+        event->old = node->content;
+    }
+}
+
+static void put_new(struct lease_event *event, const struct model_node *node)
+{
+    event->generation = node->content_generation;
+    if (node->kind == LEASE_FILE) {
+        event->content_size = (uint32_t)node->content.size;
+        event->has_content = node->content.size <= LEASE_EVENT_CONTENT_MAX;
+    }
+    if (event->has_content) {
+        event->content = node->content;
+    }
+}
+
+struct model_node *model_make(struct model_step *step, struct bytes path, enum lease_kind kind,
+                              struct bytes content, bool ephemeral)
+{
+    struct model *m = step->m;
+    struct lease_event event = {.change = LEASE_CREATED};
+    struct model_node *parent = find(m, parent_path(path));
+    parent->children++;
+    event.parent = parent->instance;
+    struct model_node *node = insert(
+        m, &(struct model_node){.path = path,
+                                .content = kind == LEASE_FILE ? content : bytes_of(NULL, 0),
+                                .kind = kind,
+                                .instance = ++m->instances,
+                                .content_generation = kind == LEASE_FILE,
+                                .revision = step->revision,
+                                .modified_wall_ms = step->wall_ms,
+                                .ephemeral = ephemeral});
+    put_new(&event, node);
+    model_happened(step, node, &event);
+    return node;
+}
+
+static void write_file(struct model_step *step, struct model_node *node, struct bytes content)
+{
+    struct lease_event event = {.change = LEASE_WRITTEN};
+    put_old(&event, node);
+    node->content = content;
+    node->content_generation++;
+    node->revision = step->revision;
+    node->modified_wall_ms = step->wall_ms;
+    put_new(&event, node);
+    model_happened(step, node, &event);
+}
+
+/* With all who claim it and have it open; then its parent is looked at. */
+void model_remove(struct model_step *step, const struct model_node *node)
+{
+    struct model *m = step->m;
+    const uint64_t parent = find(m, parent_path(node->path))->instance;
+    struct lease_event event = {.change = LEASE_DELETED, .parent = parent};
+    model_drop_node(step, node->instance);
+    put_old(&event, node);
+    model_happened(step, node, &event);
+    erase(m, node);
+    model_of(m, parent)->children--;
+    model_look_at(step, parent);
 }
 
 /* ----------------------------------------------------------------- commands */
 
-static struct model_node *make(struct model *m, const struct history_request *request,
-                               enum lease_kind kind, uint64_t wall_ms)
+static enum lease_rc make(struct model_step *step, const struct history_request *request,
+                          enum lease_kind kind, struct history_result *result)
 {
-    m->revision++;
-    m->instances++;
-    find(m, parent_path(request->path))->children++;
-    return insert(m, &(struct model_node){.path = request->path,
-                                          .content = request->content,
-                                          .kind = kind,
-                                          .instance = m->instances,
-                                          .content_generation = kind == LEASE_FILE,
-                                          .revision = m->revision,
-                                          .modified_wall_ms = wall_ms});
+    if (step->m->count >= step->m->limits.nodes) {
+        return LEASE_LIMIT;
+    }
+    const struct model_node *node =
+        model_make(step, request->path, kind, request->content, /* ephemeral= */ false);
+    result->stat = model_stat(step->m, node);
+    return LEASE_OK;
 }
 
 static bool other_instance(const struct model_node *node, const struct history_request *request)
@@ -166,41 +262,42 @@ static bool other_instance(const struct model_node *node, const struct history_r
     return request->if_instance != HISTORY_ANY && request->if_instance != node->instance;
 }
 
-static enum lease_rc check_generation(const struct model_node *node,
+static enum lease_rc check_generation(const struct model *m, const struct model_node *node,
                                       const struct history_request *request,
                                       struct history_result *result)
 {
     if (request->if_generation != HISTORY_ANY &&
         request->if_generation != node->content_generation) {
-        result->stat = stat_of(node);
+        result->stat = model_stat(m, node);
         return LEASE_CONFLICT;
     }
     return LEASE_OK;
 }
 
-static enum lease_rc put_missing(struct model *m, const struct history_request *request,
-                                 uint64_t wall_ms, struct history_result *result)
+static enum lease_rc put_missing(struct model_step *step, const struct history_request *request,
+                                 struct history_result *result)
 {
     const bool new_is_fine =
         request->if_generation == HISTORY_ANY || request->if_generation == 0;
     if (!new_is_fine || request->if_instance != HISTORY_ANY) {
         return LEASE_NO_NODE;
     }
-    result->stat = stat_of(make(m, request, LEASE_FILE, wall_ms));
-    result->created = true;
-    return LEASE_OK;
+    const enum lease_rc rc = make(step, request, LEASE_FILE, result);
+    result->created = rc == LEASE_OK;
+    return rc;
 }
 
-static enum lease_rc put(struct model *m, const struct history_request *request,
-                         uint64_t wall_ms, struct history_result *result)
+static enum lease_rc put(struct model_step *step, const struct history_request *request,
+                         struct history_result *result)
 {
+    struct model *m = step->m;
     const enum lease_rc way = check_way(m, request->path);
     if (way != LEASE_OK) {
         return way;
     }
     struct model_node *node = find(m, request->path);
     if (node == NULL) {
-        return put_missing(m, request, wall_ms, result);
+        return put_missing(step, request, result);
     }
     if (other_instance(node, request)) {
         return LEASE_STALE_INSTANCE;
@@ -211,20 +308,18 @@ static enum lease_rc put(struct model *m, const struct history_request *request,
     if (node->kind != LEASE_FILE) {
         return LEASE_NOT_A_FILE;
     }
-    const enum lease_rc rc = check_generation(node, request, result);
+    const enum lease_rc rc = check_generation(m, node, request, result);
     if (rc == LEASE_OK) {
-        node->content = request->content;
-        node->content_generation++;
-        node->revision = ++m->revision;
-        node->modified_wall_ms = wall_ms;
-        result->stat = stat_of(node);
+        write_file(step, node, request->content);
+        result->stat = model_stat(m, node);
     }
     return rc;
 }
 
-static enum lease_rc create(struct model *m, const struct history_request *request,
-                            uint64_t wall_ms, struct history_result *result)
+static enum lease_rc create(struct model_step *step, const struct history_request *request,
+                            struct history_result *result)
 {
+    const struct model *m = step->m;
     if (request->path.size == 0) {
         return LEASE_IS_ROOT;
     }
@@ -235,13 +330,13 @@ static enum lease_rc create(struct model *m, const struct history_request *reque
     if (find(m, request->path) != NULL) {
         return LEASE_EXISTS;
     }
-    result->stat = stat_of(make(m, request, request->kind, wall_ms));
-    return LEASE_OK;
+    return make(step, request, request->kind, result);
 }
 
-static enum lease_rc delete_node(struct model *m, const struct history_request *request,
+static enum lease_rc delete_node(struct model_step *step, const struct history_request *request,
                                  struct history_result *result)
 {
+    const struct model *m = step->m;
     if (request->path.size == 0) {
         return LEASE_IS_ROOT;
     }
@@ -253,20 +348,17 @@ static enum lease_rc delete_node(struct model *m, const struct history_request *
     if (other_instance(node, request)) {
         return LEASE_STALE_INSTANCE;
     }
-    const enum lease_rc rc = check_generation(node, request, result);
+    const enum lease_rc rc = check_generation(m, node, request, result);
     if (rc != LEASE_OK) {
         return rc;
     }
     if (node->children > 0) {
         return LEASE_NOT_EMPTY;
     }
-    if (model_claimed(m, node->instance)) {
+    if (model_claimed_by_others(m, node->instance, step->session)) {
         return LEASE_LOCKED;
     }
-    const struct bytes parent = parent_path(node->path);
-    erase(m, node);
-    find(m, parent)->children--;
-    m->revision++;
+    model_remove(step, node);
     return LEASE_OK;
 }
 
@@ -296,7 +388,7 @@ static enum lease_rc get(const struct model *m, const struct history_request *re
         }
         result->content = node->content;
     }
-    result->stat = stat_of(node);
+    result->stat = model_stat(m, node);
     return LEASE_OK;
 }
 
@@ -360,7 +452,7 @@ static enum lease_rc list(struct model *m, const struct history_request *request
             result->more = true;
             break;
         }
-        const struct lease_stat stat = stat_of(&m->nodes[i]);
+        const struct lease_stat stat = model_stat(m, &m->nodes[i]);
         history_child_encode(&w, name, &stat);
         result->children_count++;
     }
@@ -370,19 +462,20 @@ static enum lease_rc list(struct model *m, const struct history_request *request
 
 /* ---------------------------------------------------------------------- all */
 
-void model_execute(struct model *m, const struct history_request *request, uint64_t wall_ms,
-                   struct history_result *ret_result)
+void model_execute_step(struct model_step *step, const struct history_request *request,
+                        struct history_result *ret_result)
 {
+    struct model *m = step->m;
     struct history_result result = {.rc = LEASE_OK};
     switch (request->type) {
     case HISTORY_PUT:
-        result.rc = put(m, request, wall_ms, &result);
+        result.rc = put(step, request, &result);
         break;
     case HISTORY_CREATE:
-        result.rc = create(m, request, wall_ms, &result);
+        result.rc = create(step, request, &result);
         break;
     case HISTORY_DELETE:
-        result.rc = delete_node(m, request, &result);
+        result.rc = delete_node(step, request, &result);
         break;
     case HISTORY_GET:
     case HISTORY_STAT:
@@ -394,4 +487,11 @@ void model_execute(struct model *m, const struct history_request *request, uint6
     }
     result.revision = m->revision;
     *ret_result = result;
+}
+
+void model_execute(struct model *m, const struct history_request *request, uint64_t wall_ms,
+                   struct history_result *ret_result)
+{
+    struct model_step step = {.m = m, .wall_ms = wall_ms, .revision = m->revision + 1};
+    model_execute_step(&step, request, ret_result);
 }

@@ -4,12 +4,17 @@
  *
  * A sorted array of paths and no cleverness: it shares no code with lease/, so
  * that a mistake has to be made twice to go unseen.  Only the vocabulary
- * (results, kinds, stat, commands) is common.  Sessions and locks are arrays too:
- * model_session.c.
+ * (results, kinds, stat, commands, events) is common.  Sessions, claims and
+ * openers are arrays too, and what happened is one that only grows:
+ *
+ *     model.c          the namespace
+ *     model_lock.c     locks, lock-delays, openers, and what they keep alive
+ *     model_session.c  sessions, what they remember, and who is asked what
  */
 #ifndef TOOLS_CHECK_MODEL_H
 #define TOOLS_CHECK_MODEL_H
 
+#include "lease/lease.h"
 #include "tools/check/history.h"
 
 struct model_node {
@@ -23,14 +28,29 @@ struct model_node {
     uint64_t children;
     uint64_t lock_generation;
     uint64_t token; /* Of the newest holding. */
+    bool ephemeral;
 };
 
-/* Who holds or awaits a node. */
+/* Who holds or awaits a node, or held it and failed. */
 struct model_claim {
     uint64_t instance;
     uint64_t session, handle, request;
+    uint64_t number; /* Of all claims, which one. */
     enum lease_mode mode;
+    uint32_t delay_ms;
     bool held;
+    bool delayed; /* Not held any more: its lock-delay runs. */
+};
+
+/* Who has an ephemeral node open. */
+struct model_open {
+    uint64_t instance, session, handle;
+};
+
+/* Something that happened, and the session that wrote it; 0: none did. */
+struct model_event {
+    struct lease_event event; /* Without its label. */
+    uint64_t by;
 };
 
 /* What became of (session, request), for ever: acknowledged or not. */
@@ -57,15 +77,22 @@ struct model {
     uint32_t count, capacity;
     uint64_t revision;
     uint64_t instances;
+    struct lease_limits limits;
     struct model_claim *claims; /* In the order in which they were asked for. */
     uint32_t claims_count, claims_capacity;
+    uint64_t claims_made;
+    struct model_open *opens; /* As they came. */
+    uint32_t opens_count, opens_capacity;
+    uint32_t stretch_ms;
+    struct model_event *events; /* All that ever happened, in the order of cause. */
+    uint32_t events_count, events_capacity;
     struct model_session *sessions; /* As they were opened; also those that are over. */
     uint32_t sessions_count, sessions_capacity;
     uint8_t *scratch; /* What the last list returned. */
     size_t scratch_size;
 };
 
-void model_start(struct model *m);
+void model_start(struct model *m, const struct lease_limits *limits);
 void model_free(struct model *m);
 
 /* Executes a command or a read.  `ret_result` gets all but epoch and index; it
@@ -86,11 +113,51 @@ bool model_session_lives(const struct model *m, uint64_t id);
 const struct model_outcome *model_outcome(const struct model *m, uint64_t session,
                                           uint64_t request);
 
-/* ------------------------------------------- between the two halves of the model */
+/* --------------------------------------------- between the parts of the model */
+
+/* A command in the making: all that it changes bears one revision. */
+struct model_step {
+    struct model *m;
+    const struct lease_command *command; /* NULL: of no session and no keeper. */
+    struct history_index index;
+    uint64_t epoch;
+    uint64_t wall_ms;
+    uint64_t revision; /* Of what it changes. */
+    uint64_t session;  /* Whose command it is; 0: nobody's. */
+};
 
 struct model_node *model_find(const struct model *m, struct bytes path);
+struct model_node *model_of(const struct model *m, uint64_t instance);
 enum lease_rc model_check_way(const struct model *m, struct bytes path);
-bool model_claimed(const struct model *m, uint64_t instance);
+struct lease_stat model_stat(const struct model *m, const struct model_node *node);
+void model_happened(struct model_step *step, const struct model_node *node,
+                    const struct lease_event *event);
+struct model_node *model_make(struct model_step *step, struct bytes path, enum lease_kind kind,
+                              struct bytes content, bool ephemeral);
+void model_remove(struct model_step *step, const struct model_node *node);
+void model_execute_step(struct model_step *step, const struct history_request *request,
+                        struct history_result *ret_result);
+
+/* Of locks: whether any is claimed by others than `session`, or closed; how it goes
+ * with its node; what a session's end and the commands do. */
+bool model_claimed_by_others(const struct model *m, uint64_t instance, uint64_t session);
+bool model_held(const struct model *m, uint64_t instance);
+void model_drop_node(struct model_step *step, uint64_t instance);
+void model_look_at(struct model_step *step, uint64_t instance);
+void model_end_claims(struct model_step *step, uint64_t session, bool failed);
+struct model_claim *model_waiting(const struct model *m, uint64_t session, uint64_t request);
+void model_stop_waiting(struct model_step *step, const struct model_claim *claim,
+                        enum lease_rc rc);
+enum lease_rc model_acquire(struct model_step *step, struct model_outcome *outcome);
+enum lease_rc model_release(struct model_step *step);
+enum lease_rc model_time_out(struct model_step *step);
+enum lease_rc model_delay_over(struct model_step *step);
+enum lease_rc model_open(struct model_step *step);
+enum lease_rc model_close(struct model_step *step);
+
+/* A waiting request has come to this. */
+void model_settled(struct model_step *step, uint64_t session,
+                   const struct model_outcome *outcome);
 void model_free_sessions(struct model *m);
 void *model_grow(void *array, uint32_t count, uint32_t *capacity, size_t size);
 

@@ -63,6 +63,7 @@ TABLE = (
     # the simulator's mutants.  What drives the engine comes first, then the engine:
     # pure, except for a heap (docs/decisions/0021-the-client-engine-has-a-heap.md).
     ("libclient/lockd.h", [], Only({"stdint.h", "stdbool.h", "stddef.h"})),
+    ("libclient/lockd_fence.h", ["libclient/lockd.h"], Only(set())),
     ("libclient/names.h", [], Only(set())),
     ("libclient/wire.h", ["libclient/names.h"], Only(FIVE)),
     ("libclient/wire*", ["libclient/wire*", "libclient/names.h"],
@@ -71,8 +72,13 @@ TABLE = (
      ["libclient/client*", "libclient/driver*", "libclient/resolve*", "libclient/engine.h",
       "libclient/lockd.h"],
      Except({"ev.h", "sqlite3.h", "xxhash.h", "jansson.h"})),
+    # The fence stands alone: it knows neither client nor protocol.
+    ("libclient/fence_file*", ["libclient/fence.h", "libclient/lockd_fence.h", "libclient/lockd.h"],
+     Except({"ev.h", "sqlite3.h", "jansson.h", "xxhash.h", "pthread.h"} | SOCKETS)),
+    ("libclient/fence*", ["libclient/fence.h", "libclient/lockd_fence.h", "libclient/lockd.h",
+                          "libclient/list.h", "paxos/base/mutant.h"], Only(FIVE | {"stdlib.h"})),
     ("libclient/*", [f"libclient/{part}.h" for part in (
-        "acks", "answer", "engine", "engine_internal", "heap", "list", "locate", "lockd", "names",
+        "acks", "answer", "engine", "engine_internal", "happening", "heap", "list", "locate", "lockd", "names",
         "wire")] + ["paxos/base/mutant.h"],
      Only(FIVE | {"stdlib.h"})),
 
@@ -82,17 +88,24 @@ TABLE = (
     # The tools: clients on one side, readers of a stopped replica on the other.
     ("tools/lockdump*", ["tools/lockdump*", "lockd/store.h", "paxos/*", "lease/*"],
      Except({"ev.h", "sqlite3.h", "jansson.h", "pthread.h"} | SOCKETS)),
-    ("tools/check/*", ["tools/check/*", "lease/types.h", "lease/command.h", "paxos/base/*"],
+    # Judges know the form of commands, results and events, and call nothing that decides.
+    ("tools/check/*", ["tools/check/*", "lease/types.h", "lease/command.h", "lease/lease.h",
+                       "paxos/base/*"],
      Except({"ev.h", "sqlite3.h", "pthread.h"} | SOCKETS)),
     (("tools/lockctl_link*", "tools/lockctl_cell*"),  # What each replica itself says.
      ["tools/lockctl*", "libclient/wire.h", "libclient/names.h"],
      Except({"ev.h", "sqlite3.h", "jansson.h", "xxhash.h", "pthread.h"})),
-    ("tools/*", ["tools/*", "libclient/lockd.h"],
+    ("tools/lockbench_cell*", ["tools/lockbench*"],  # It asks which replica is the master.
+     Except({"ev.h", "sqlite3.h", "xxhash.h", "pthread.h"})),
+    ("tools/*", ["tools/*", "libclient/lockd.h", "libclient/lockd_fence.h"],
      Except({"ev.h", "sqlite3.h", "xxhash.h"} | SOCKETS)),
 
     # Tests may look at everything; nothing looks at them.
     ("tests/*", [folder + "/*" for folder in FOLDERS], Except()),
 )
+
+# Headers that are installed name each other as they lie beside each other there.
+INSTALLED = ("libclient/lockd*.h",)
 
 PURE = ("paxos/*.c", "lease/*.c", "lockd/service*.c", "lockd/pending*.c")
 IMPURE = ("paxos/base/hash.c", "*/describe.c")
@@ -112,8 +125,11 @@ def sources(root):
     for folder in FOLDERS:
         for path in sorted((root / folder).rglob("*.[ch]")):
             text = path.read_text(encoding="utf-8")
-            found[path.relative_to(root).as_posix()] = [
-                (sign == '"', header) for sign, header in INCLUDE.findall(text)
+            name = path.relative_to(root).as_posix()
+            beside = f"{path.parent.relative_to(root)}/" if matches(name, INSTALLED) else ""
+            found[name] = [
+                (sign == '"', beside + header if sign == '"' else header)
+                for sign, header in INCLUDE.findall(text)
             ]
     return found
 

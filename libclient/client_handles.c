@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * client_handles.c -- handles and elections of lockd.h: thin covers of the engine's,
+ * each in two forms.
+ */
+#include "libclient/client.h"
+
+static struct lockd_client *client_of_handle(const struct lockd_handle *handle)
+{
+    return engine_owner(engine_of_handle(handle));
+}
+
+/* ------------------------------------------------------------- open and close */
+
+enum lockd_rc lockd_open_async(struct lockd_session *session, const char *name,
+                               const struct lockd_open_options *options, int timeout_ms,
+                               lockd_done *done, void *context,
+                               struct lockd_handle **ret_handle)
+{
+    struct lockd_open_options o;
+    if (!client_options(&o, sizeof o, options)) {
+        return LOCKD_E_INVALID;
+    }
+    struct lockd_client *client = client_of_session(session);
+    client_enter(client);
+    const enum lockd_rc rc =
+        engine_open(session, driver_now_ms(), name, &o, timeout_ms, done, context, ret_handle);
+    client_leave(client);
+    return rc;
+}
+
+enum lockd_rc lockd_open(struct lockd_session *session, const char *name,
+                         const struct lockd_open_options *options, int timeout_ms,
+                         struct lockd_handle **ret_handle)
+{
+    struct lockd_open_options o;
+    struct lockd_handle *handle = NULL;
+    struct waiter w;
+    if (ret_handle == NULL || !client_options(&o, sizeof o, options)) {
+        return LOCKD_E_INVALID;
+    }
+    enum lockd_rc rc = waiter_begin(&w, client_of_session(session));
+    if (rc != LOCKD_OK) {
+        return rc;
+    }
+    rc = engine_open(session, driver_now_ms(), name, &o, timeout_ms, waiter_done, &w, &handle);
+    if (rc == LOCKD_OK) {
+        struct lockd_answer *answer = waiter_wait(&w);
+        rc = answer->rc;
+        lockd_answer_free(answer);
+        if (rc == LOCKD_OK) {
+            *ret_handle = handle;
+        } else if (!w.client->freeing) {
+            engine_handle_free(handle, driver_now_ms());
+        }
+    }
+    waiter_leave(&w);
+    return rc;
+}
+
+enum lockd_rc lockd_close_async(struct lockd_handle *handle, int timeout_ms, lockd_done *done,
+                                void *context)
+{
+    struct lockd_client *client = client_of_handle(handle);
+    client_enter(client);
+    const enum lockd_rc rc =
+        engine_close_handle(handle, driver_now_ms(), timeout_ms, done, context);
+    client_leave(client);
+    return rc;
+}
+
+enum lockd_rc lockd_close(struct lockd_handle *handle, int timeout_ms)
+{
+    struct waiter w;
+    enum lockd_rc rc = waiter_begin(&w, client_of_handle(handle));
+    if (rc == LOCKD_OK) {
+        rc = engine_close_handle(handle, driver_now_ms(), timeout_ms, waiter_done, &w);
+        rc = waiter_end(&w, rc, NULL);
+    }
+    return rc;
+}
+
+void lockd_handle_free(struct lockd_handle *handle)
+{
+    if (handle != NULL) {
+        struct lockd_client *client = client_of_handle(handle);
+        client_enter(client);
+        engine_handle_free(handle, driver_now_ms());
+        client_leave(client);
+    }
+}
+
+const char *lockd_handle_name(const struct lockd_handle *handle)
+{
+    return engine_handle_name(handle); /* Never changes. */
+}
+
+uint64_t lockd_handle_instance(const struct lockd_handle *handle)
+{
+    struct lockd_client *client = client_of_handle(handle);
+    client_enter(client);
+    const uint64_t instance = engine_handle_instance(handle);
+    client_unlock(client);
+    return instance;
+}
+
+struct lockd_handle *lockd_handle_next(const struct lockd_session *session,
+                                       const struct lockd_handle *handle)
+{
+    struct lockd_client *client = client_of_session(session);
+    client_enter(client);
+    struct lockd_handle *next = engine_handle_next(session, handle);
+    client_unlock(client);
+    return next;
+}
+
+/* ---------------------------------------------------------------------- use */
+
+static struct wire_request request_of(enum wire_method method)
+{
+    return (struct wire_request){
+        .method = method, .if_generation = WIRE_ANY, .if_instance = WIRE_ANY};
+}
+
+static struct wire_request put_request(const void *content, size_t size, uint64_t if_generation)
+{
+    struct wire_request r = request_of(WIRE_NODE_PUT);
+    r.has_content = true;
+    r.content = (struct wire_text){.data = content, .size = size};
+    r.if_generation = if_generation;
+    return r;
+}
+
+static enum lockd_rc begin(struct lockd_handle *handle, const struct wire_request *request,
+                           int timeout_ms, lockd_done *done, void *context)
+{
+    struct lockd_client *client = client_of_handle(handle);
+    client_enter(client);
+    const enum lockd_rc rc =
+        engine_handle_call(handle, driver_now_ms(), request, timeout_ms, done, context);
+    client_leave(client);
+    return rc;
+}
+
+static enum lockd_rc complete(struct lockd_handle *handle, const struct wire_request *request,
+                              int timeout_ms, struct lockd_answer **ret_answer)
+{
+    struct waiter w;
+    enum lockd_rc rc = waiter_begin(&w, client_of_handle(handle));
+    if (rc == LOCKD_OK) {
+        rc = engine_handle_call(handle, driver_now_ms(), request, timeout_ms, waiter_done, &w);
+        rc = waiter_end(&w, rc, ret_answer);
+    }
+    return rc;
+}
+
+enum lockd_rc lockd_handle_get_async(struct lockd_handle *handle, int timeout_ms,
+                                     lockd_done *done, void *context)
+{
+    const struct wire_request r = request_of(WIRE_NODE_GET);
+    return begin(handle, &r, timeout_ms, done, context);
+}
+
+enum lockd_rc lockd_handle_get(struct lockd_handle *handle, int timeout_ms,
+                               struct lockd_answer **ret_answer)
+{
+    const struct wire_request r = request_of(WIRE_NODE_GET);
+    return complete(handle, &r, timeout_ms, ret_answer);
+}
+
+enum lockd_rc lockd_handle_stat_async(struct lockd_handle *handle, int timeout_ms,
+                                      lockd_done *done, void *context)
+{
+    const struct wire_request r = request_of(WIRE_NODE_STAT);
+    return begin(handle, &r, timeout_ms, done, context);
+}
+
+enum lockd_rc lockd_handle_stat(struct lockd_handle *handle, int timeout_ms,
+                                struct lockd_answer **ret_answer)
+{
+    const struct wire_request r = request_of(WIRE_NODE_STAT);
+    return complete(handle, &r, timeout_ms, ret_answer);
+}
+
+enum lockd_rc lockd_handle_put_async(struct lockd_handle *handle, const void *content,
+                                     size_t size, uint64_t if_generation, int timeout_ms,
+                                     lockd_done *done, void *context)
+{
+    const struct wire_request r = put_request(content, size, if_generation);
+    return begin(handle, &r, timeout_ms, done, context);
+}
+
+enum lockd_rc lockd_handle_put(struct lockd_handle *handle, const void *content, size_t size,
+                               uint64_t if_generation, int timeout_ms,
+                               struct lockd_answer **ret_answer)
+{
+    const struct wire_request r = put_request(content, size, if_generation);
+    return complete(handle, &r, timeout_ms, ret_answer);
+}
+
+enum lockd_rc lockd_handle_delete_async(struct lockd_handle *handle, int timeout_ms,
+                                        lockd_done *done, void *context)
+{
+    const struct wire_request r = request_of(WIRE_NODE_DELETE);
+    return begin(handle, &r, timeout_ms, done, context);
+}
+
+enum lockd_rc lockd_handle_delete(struct lockd_handle *handle, int timeout_ms,
+                                  struct lockd_answer **ret_answer)
+{
+    const struct wire_request r = request_of(WIRE_NODE_DELETE);
+    return complete(handle, &r, timeout_ms, ret_answer);
+}
+
+enum lockd_rc lockd_handle_acquire_async(struct lockd_handle *handle,
+                                         const struct lockd_lock_options *options,
+                                         int timeout_ms, lockd_done *done, void *context,
+                                         struct lockd_lock **ret_lock)
+{
+    struct lockd_lock_options o;
+    if (!client_options(&o, sizeof o, options)) {
+        return LOCKD_E_INVALID;
+    }
+    struct lockd_client *client = client_of_handle(handle);
+    client_enter(client);
+    const enum lockd_rc rc =
+        engine_handle_acquire(handle, driver_now_ms(), &o, timeout_ms, done, context, ret_lock);
+    client_leave(client);
+    return rc;
+}
+
+/* The lock that a call has brought. */
+static enum lockd_rc end_with_lock(struct waiter *w, enum lockd_rc rc,
+                                   struct lockd_lock **ret_lock)
+{
+    struct lockd_answer *answer = NULL;
+    rc = waiter_end(w, rc, &answer);
+    if (rc == LOCKD_OK) {
+        *ret_lock = answer->lock;
+    }
+    lockd_answer_free(answer);
+    return rc;
+}
+
+enum lockd_rc lockd_handle_acquire(struct lockd_handle *handle,
+                                   const struct lockd_lock_options *options, int timeout_ms,
+                                   struct lockd_lock **ret_lock)
+{
+    struct lockd_lock_options o;
+    struct waiter w;
+    if (ret_lock == NULL || !client_options(&o, sizeof o, options)) {
+        return LOCKD_E_INVALID;
+    }
+    enum lockd_rc rc = waiter_begin(&w, client_of_handle(handle));
+    if (rc == LOCKD_OK) {
+        rc = engine_handle_acquire(handle, driver_now_ms(), &o, timeout_ms, waiter_done, &w,
+                                   NULL);
+        rc = end_with_lock(&w, rc, ret_lock);
+    }
+    return rc;
+}
+
+/* --------------------------------------------------------------- elections */
+
+enum lockd_rc lockd_campaign_async(struct lockd_session *session, const char *name,
+                                   const void *value, size_t size,
+                                   const struct lockd_lock_options *options, int timeout_ms,
+                                   lockd_done *done, void *context,
+                                   struct lockd_lock **ret_lock)
+{
+    struct lockd_lock_options o;
+    if (!client_options(&o, sizeof o, options)) {
+        return LOCKD_E_INVALID;
+    }
+    struct lockd_client *client = client_of_session(session);
+    client_enter(client);
+    const enum lockd_rc rc = engine_campaign(session, driver_now_ms(), name, value, size, &o,
+                                             timeout_ms, done, context, ret_lock);
+    client_leave(client);
+    return rc;
+}
+
+enum lockd_rc lockd_campaign(struct lockd_session *session, const char *name, const void *value,
+                             size_t size, const struct lockd_lock_options *options,
+                             int timeout_ms, struct lockd_lock **ret_lock)
+{
+    struct lockd_lock_options o;
+    struct waiter w;
+    if (ret_lock == NULL || !client_options(&o, sizeof o, options)) {
+        return LOCKD_E_INVALID;
+    }
+    enum lockd_rc rc = waiter_begin(&w, client_of_session(session));
+    if (rc == LOCKD_OK) {
+        rc = engine_campaign(session, driver_now_ms(), name, value, size, &o, timeout_ms,
+                             waiter_done, &w, NULL);
+        rc = end_with_lock(&w, rc, ret_lock);
+    }
+    return rc;
+}
+
+enum lockd_rc lockd_proclaim_async(struct lockd_lock *lock, const void *value, size_t size,
+                                   int timeout_ms, lockd_done *done, void *context)
+{
+    struct lockd_client *client = client_of_lock(lock);
+    client_enter(client);
+    const enum lockd_rc rc =
+        engine_proclaim(lock, driver_now_ms(), value, size, timeout_ms, done, context);
+    client_leave(client);
+    return rc;
+}
+
+enum lockd_rc lockd_proclaim(struct lockd_lock *lock, const void *value, size_t size,
+                             int timeout_ms)
+{
+    struct waiter w;
+    enum lockd_rc rc = waiter_begin(&w, client_of_lock(lock));
+    if (rc == LOCKD_OK) {
+        rc = engine_proclaim(lock, driver_now_ms(), value, size, timeout_ms, waiter_done, &w);
+        rc = waiter_end(&w, rc, NULL);
+    }
+    return rc;
+}
+
+enum lockd_rc lockd_resign_async(struct lockd_lock *lock, int timeout_ms, lockd_done *done,
+                                 void *context)
+{
+    return lockd_release_async(lock, timeout_ms, done, context);
+}
+
+enum lockd_rc lockd_resign(struct lockd_lock *lock, int timeout_ms)
+{
+    return lockd_release(lock, timeout_ms);
+}
