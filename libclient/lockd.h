@@ -375,6 +375,7 @@ LOCKD_API enum lockd_rc lockd_resign_async(struct lockd_lock *lock, int timeout_
 
 /* Who leads, as of a revision. */
 struct lockd_leader {
+    enum lockd_rc rc;  /* LOCKD_OK; else why this name can't be observed: nothing follows. */
     uint64_t revision;
     uint64_t token;    /* The leader's term; 0: nobody leads. */
     const void *value; /* A NUL follows. */

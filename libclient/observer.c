@@ -37,7 +37,7 @@ void lockd_leader_free(struct lockd_leader *leader)
     free(leader); /* What it points at is part of the same block. */
 }
 
-static struct lockd_leader *leader_new(uint64_t revision, uint64_t token,
+static struct lockd_leader *leader_new(enum lockd_rc rc, uint64_t revision, uint64_t token,
                                        struct wire_text value)
 {
     struct lockd_leader *leader = malloc(sizeof *leader + value.size + 1);
@@ -48,7 +48,7 @@ static struct lockd_leader *leader_new(uint64_t revision, uint64_t token,
         }
         copy[value.size] = 0;
         *leader = (struct lockd_leader){
-            .revision = revision, .token = token, .value = copy, .size = value.size};
+            .rc = rc, .revision = revision, .token = token, .value = copy, .size = value.size};
     }
     return leader;
 }
@@ -65,6 +65,15 @@ static bool same_term(const struct term *a, const struct term *b)
     return a->token == b->token && a->written == b->written;
 }
 
+static bool tell_next(struct lockd_observer *o, struct lockd_leader *leader)
+{
+    o->next = leader;
+    if (leader != NULL && o->observed != NULL) {
+        event_push(o->engine, &o->event);
+    }
+    return leader != NULL;
+}
+
 /* The newest takes the place of one not taken yet.  False: out of memory. */
 static bool tell(struct lockd_observer *o, uint64_t revision, struct term term,
                  struct wire_text value)
@@ -76,12 +85,8 @@ static bool tell(struct lockd_observer *o, uint64_t revision, struct term term,
     if (o->told_any && same_term(&term, &o->told)) {
         return true;
     }
-    o->next = leader_new(revision, term.token, value);
     o->next_term = term;
-    if (o->next != NULL && o->observed != NULL) {
-        event_push(o->engine, &o->event);
-    }
-    return o->next != NULL;
+    return tell_next(o, leader_new(LOCKD_OK, revision, term.token, value));
 }
 
 static void tell_nobody(struct lockd_observer *o, uint64_t revision)
@@ -150,9 +155,26 @@ static bool is_answer(const struct wire_reply *reply)
            (reply->error == WIRE_OK && reply->has_stat);
 }
 
+/* Will the cell never answer?  Then that is told, once. */
+static bool is_refused(struct lockd_observer *o, const struct wire_reply *reply)
+{
+    const bool for_good = reply->error == WIRE_BAD_NAME || reply->error == WIRE_DENIED ||
+                          reply->error == WIRE_INVALID_PARAMS || reply->error == WIRE_TOO_LARGE;
+    if (!for_good || o->watching) {
+        return false;
+    }
+    drop_next(o);
+    return tell_next(o, leader_new(verdict_rc(reply->error), /* revision= */ 0, /* token= */ 0,
+                                   (struct wire_text){.data = NULL}));
+}
+
 void observer_read(struct call *c, uint64_t now_ms, const struct wire_reply *reply)
 {
     struct lockd_observer *o = c->observer;
+    if (is_refused(o, reply)) {
+        call_end(c, now_ms, verdict_rc(reply->error));
+        return;
+    }
     if (!is_answer(reply) || !reply->has_position || reply->revision < o->seen ||
         !take_read(o, reply)) {
         call_again(c, now_ms);

@@ -70,6 +70,7 @@ struct observer {
     char *name;
     uint64_t count; /* How many lines to print; 0: no end. */
     uint64_t told;
+    enum lockd_rc refused; /* LOCKD_OK: not. */
 };
 
 static bool is_done(const struct observer *o)
@@ -82,7 +83,9 @@ static void on_leader(void *context, struct lockd_observer *observer,
 {
     struct observer *o = context;
     (void)observer;
-    if (!is_done(o)) {
+    if (leader->rc != LOCKD_OK) {
+        o->refused = leader->rc;
+    } else if (!is_done(o)) {
         o->told++;
         print_json_leader(o->name, leader);
         fflush(stdout);
@@ -104,6 +107,9 @@ static enum exit_code follow(struct observer *o, const struct loop *loop)
             return EXIT_DONE;
         }
         lockd_process(o->ctl->client);
+        if (o->refused != LOCKD_OK) {
+            return report(o->ctl, o->name, o->refused, /* answer= */ NULL, /* makes= */ false);
+        }
     }
     return EXIT_DONE;
 }

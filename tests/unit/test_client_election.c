@@ -404,6 +404,30 @@ static void test_observe_over_fail_over(void **state)
     world_free(w);
 }
 
+/* A name that no cell takes: told once, and it is over. */
+static void test_observe_refused(void **state)
+{
+    (void)state;
+    struct world *w = world_new("10.0.0.1");
+    struct lockd_observer *o = NULL;
+    assert_int_equal(engine_observe(w->engine, w->now_ms, "/ls/other/e", NULL, NULL, &o),
+                     LOCKD_OK);
+    become_ready(w);
+    struct wire_request r = expect(w, WIRE_NODE_GET);
+    reply_error(w, &r, WIRE_OVERLOADED); /* For now. */
+    pass(w, 50);
+    r = expect(w, WIRE_NODE_GET);
+    reply_error(w, &r, WIRE_BAD_NAME);
+    struct lockd_leader *leader = engine_observer_next(o, w->now_ms);
+    assert_non_null(leader);
+    assert_int_equal(leader->rc, LOCKD_E_BAD_NAME);
+    lockd_leader_free(leader);
+    pass(w, 5000);
+    assert_null(engine_observer_next(o, w->now_ms));
+    engine_observer_free(o, w->now_ms);
+    world_free(w);
+}
+
 /* Taken by asking: the newest only. */
 static void test_observe_by_asking(void **state)
 {
@@ -442,6 +466,7 @@ int main(void)
         cmocka_unit_test(test_observe_between),
         cmocka_unit_test(test_observe_reads_again),
         cmocka_unit_test(test_observe_over_fail_over),
+        cmocka_unit_test(test_observe_refused),
         cmocka_unit_test(test_observe_by_asking),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
