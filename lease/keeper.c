@@ -364,7 +364,8 @@ void keeper_delay_begun(struct keeper *k, const struct lease_delay *delay, uint6
 {
     const uint64_t drift_ms =
         ((uint64_t)delay->delay_ms * k->drift_ppm + (1000 * 1000 - 1)) / (1000 * 1000);
-    start(k, of_delay(delay->instance, delay->number), delay->delay_ms + drift_ms, now_ms);
+    start(k, of_delay(delay->instance, delay->number),
+          delay->delay_ms + (mutant(delay_without_drift) ? 0 : drift_ms), now_ms);
 }
 
 void keeper_delay_ended(struct keeper *k, uint64_t instance, uint64_t number)

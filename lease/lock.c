@@ -23,7 +23,9 @@ bool lock_compatible(const struct lock *lock, enum lease_mode mode)
 
 bool lock_admits(const struct lock *lock, enum lease_mode mode)
 {
-    return lock == NULL || (lock->waiting_count == 0 && lock_compatible(lock, mode));
+    const bool queues = lock != NULL && lock->waiting_count > 0 &&
+                        !(mutant(shared_overtakes) && mode == LEASE_SHARED);
+    return lock == NULL || (!queues && lock_compatible(lock, mode));
 }
 
 /* ------------------------------------------------------------------ lookup */
@@ -75,7 +77,8 @@ struct claim *claim_waiting(const struct session *session, uint64_t request)
 
 struct claim *claim_first(const struct session *session)
 {
-    struct tree_link *link = tree_first(&session->claims);
+    struct tree_link *link =
+        mutant(claims_in_tree_order) ? session->claims.root : tree_first(&session->claims);
     return link == NULL ? NULL : by_owner(link);
 }
 

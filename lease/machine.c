@@ -66,7 +66,7 @@ void lease_begin_epoch(struct lease *l, uint64_t slot, uint64_t epoch)
     /* A first entry that was carried forward behind a newer master's no-op
      * begins nothing: the barrier never falls. */
     if (epoch > l->counters.epoch) {
-        l->counters.epoch = epoch;
+        l->counters.epoch = mutant(epoch_in_32_bits) ? (uint32_t)epoch : epoch;
         record_changed(l, &l->counters.record);
     }
     if (mutant(dedupe_dropped_at_failover)) {

@@ -157,7 +157,8 @@ enum lease_rc machine_cancel(struct lease *l, const struct lease_at *at,
     if (session_acknowledged(session, request)) {
         return LEASE_ACKNOWLEDGED;
     }
-    if (request != c->request) { /* Else it is remembered as its own outcome. */
+    /* Else it is remembered as its own outcome. */
+    if (request != c->request && !mutant(cancel_not_remembered)) {
         forbid(l, at, session, request);
     }
     return LEASE_CANCELLED;

@@ -123,6 +123,9 @@ void result_remember(struct lease *l, struct session *session, uint64_t request,
     if (mutant(dedupe_not_consulted) || mutant(waiter_left_after_cancel)) {
         result_forget(l, session, request, request); /* It may be the second. */
     }
+    if (mutant(outcome_evicted) && session->results_count >= 2 && request > 1) {
+        result_forget(l, session, 1, request - 1);
+    }
     struct result *result = result_new(l, outcome->stat.instance != 0);
     result->rc = (uint8_t)outcome->rc;
     result->created = outcome->created;

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "paxos/base/mutant.h"
+
 enum {
     SLOT_BITS = 20,
     RETRY_MS = 25,       /* A refused call pauses for so long, ... */
@@ -108,7 +110,7 @@ struct call *call_of_id(struct engine *e, uint64_t wire_id)
 {
     const uint64_t slot = wire_id & (ENGINE_CALLS_MAX - 1);
     struct call *c = slot < e->slots.capacity ? e->slots.calls[slot] : NULL;
-    return c != NULL && c->wire_id == wire_id ? c : NULL;
+    return c != NULL && (c->wire_id == wire_id || mutant(reply_by_slot)) ? c : NULL;
 }
 
 /* ------------------------------------------------------------------- lanes */
@@ -185,10 +187,10 @@ static void lane_lost(struct lane *lane, uint64_t now_ms)
             call_detach(c);
         } else if (call_of_watches(c)) {
             watches_page_lost(c);
-        } else if (left && !call_may_repeat(c)) {
+        } else if (left && (!call_may_repeat(c) || election_too_late(c))) {
             call_end(c, now_ms, LOCKD_E_UNKNOWN);
         } else {
-            c->unsure |= left;
+            c->unsure |= left && !mutant(sure_when_lost);
             call_unsend(c, /* front= */ true);
         }
     }
@@ -366,7 +368,7 @@ static void add_session(struct call *c)
     r->session = s->id;
     r->secret = (struct wire_text){.data = s->secret, .size = sizeof s->secret};
     if (is_numbered(c)) {
-        if (r->request == 0) {
+        if (r->request == 0 || mutant(retry_renumbered)) {
             r->request = ++s->last_request;
         }
         acks_fill(&s->acks, r);

@@ -78,7 +78,9 @@ void election_granted(struct call *c, uint64_t now_ms)
 }
 
 /* A proclaim that was refused, for a while, is sent again behind what was begun
- * since: behind a release it would be said in the name of the next leader. */
+ * since: behind a release it would be said in the name of the next leader.  The same
+ * may come of one whose connection broke, for the refusal may have been lost with it,
+ * and the release behind it been executed. */
 bool election_too_late(const struct call *c)
 {
     const struct wire_request *r = &c->request;

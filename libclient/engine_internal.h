@@ -270,6 +270,7 @@ struct link {
     uint32_t asked;     /* Times without finding a master, on this connection. */
     uint64_t ready_ms;  /* When it last became READY. */
     uint32_t rounds;    /* Failed attempts in a row: patience grows with them. */
+    uint32_t young;     /* Connections in a row that broke soon after they were READY. */
     struct call *probe; /* cell.status, to find the master or a sign of life. */
     uint32_t calm;      /* Signs of life in a row, and nothing sent in between. */
     uint64_t epoch;     /* Of the master that it last became READY to, ... */

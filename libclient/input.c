@@ -11,6 +11,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "paxos/base/mutant.h"
+
 /* -------------------------------------------------------------------- the id */
 
 /* Behind the string that begins at `at`. */
@@ -127,6 +129,9 @@ static size_t on_lines(struct engine *e, uint64_t now_ms)
         const char *from = l->in.data + taken;
         const char *newline =
             memchr(l->in.data + l->in_scanned, '\n', l->in.size - l->in_scanned);
+        if (newline == NULL && mutant(partial_line_whole) && l->in.size > taken) {
+            newline = l->in.data + l->in.size - 1;
+        }
         if (newline == NULL) {
             l->in_scanned = l->in.size;
             break;

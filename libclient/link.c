@@ -32,10 +32,11 @@
 #include <string.h>
 
 enum {
-    ASKED_MAX = 8,    /* Times that a follower is asked before the round goes on. */
-    LEAVING_MS = 250, /* For the answers to one-shot calls. */
-    IDLE_MS = 30000,  /* A connection not needed is closed before the cell does it. */
-    STEADY_MS = 1000, /* One that lasted so long is worth making again at once. */
+    ASKED_MAX = 8,       /* Times that a follower is asked before the round goes on. */
+    LEAVING_MS = 250,    /* For the answers to one-shot calls. */
+    IDLE_MS = 30000,     /* A connection not needed is closed before the cell does it. */
+    STEADY_MS = 1000,    /* One that lasted so long is worth making again at once. */
+    YOUNG_DOUBLINGS = 5, /* Of the pause before one that did not. */
     PATIENCE_DOUBLINGS = 3,
     CALM_DOUBLINGS = 2,
     SILENT_MS = 300,         /* Silence that is asked about, and the patience for the answer. */
@@ -153,15 +154,32 @@ void link_stop(struct engine *e, uint64_t now_ms)
     enter(e, LINK_NONE, TIMER_NEVER);
 }
 
+/* A connection that broke says nothing against the master at its end, which is tried
+ * again before the search goes on: a lease may be too short for a whole round.  But
+ * not at once and not ever faster, when it keeps breaking. */
+static void try_again(struct engine *e, uint64_t now_ms)
+{
+    struct link *l = &e->link;
+    drop(e, now_ms);
+    if (now_ms - l->ready_ms >= STEADY_MS) {
+        l->young = 0;
+        attempt(e, now_ms);
+        return;
+    }
+    locate_begin(&e->locate, now_ms);
+    enter(e, LINK_PAUSING, now_ms + (locate_pause(&e->locate, now_ms) << l->young));
+    l->young += l->young < YOUNG_DOUBLINGS;
+}
+
 void link_on_lost(struct engine *e, uint64_t now_ms, const char *why)
 {
     struct link *l = &e->link;
-    const bool steady = l->state == LINK_READY && now_ms - l->ready_ms >= STEADY_MS;
-    const bool leaving = l->state == LINK_LEAVING;
     engine_set_trouble(e, why);
     if (!is_needed(e)) {
         link_stop(e, now_ms);
-    } else if (steady || leaving) {
+    } else if (l->state == LINK_READY) {
+        try_again(e, now_ms);
+    } else if (l->state == LINK_LEAVING) {
         drop(e, now_ms);
         attempt(e, now_ms);
     } else {

@@ -148,7 +148,9 @@ static void extend(struct lockd_session *s, uint64_t sent_ms, uint64_t now_ms,
 {
     const uint64_t from_ms = mutant(client_lease_from_receipt) ? now_ms : sent_ms;
     const uint64_t until_ms =
-        from_ms + lease_ms * (1000000 - s->engine->config.drift_ppm) / 1000000;
+        from_ms + (mutant(client_lease_undrifted)
+                       ? lease_ms
+                       : lease_ms * (1000000 - s->engine->config.drift_ppm) / 1000000);
     s->lease_ms = lease_ms;
     s->keepalive_ms = sent_ms + lease_ms / KEEPALIVES_A_LEASE;
     if (until_ms > s->valid_ms) {

@@ -12,6 +12,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "paxos/base/mutant.h"
+
 enum verdict {
     OUTCOME,   /* It ends with this. */
     ATTEMPT,   /* Not executed this time: it ends with this if no other attempt could
@@ -112,6 +114,10 @@ static void succeed(struct call *c, uint64_t now_ms, const struct wire_reply *re
 static void fail(struct call *c, uint64_t now_ms, enum lockd_rc rc,
                  const struct wire_reply *reply)
 {
+    /* A wait that the cell has ended itself is called as a failed try is. */
+    if (rc == LOCKD_E_LOCKED && c->request.method == WIRE_LOCK_ACQUIRE && c->waits) {
+        rc = LOCKD_E_CANCELLED;
+    }
     /* The cell's word for both: the caller's, and the end of the wait. */
     if (rc == LOCKD_E_CANCELLED && !c->cancelled_by_us) {
         rc = LOCKD_E_TIMEOUT;
@@ -135,7 +141,8 @@ static void session_is_over(struct call *c, uint64_t now_ms, const struct wire_r
         call_end_with(c, now_ms, c->unsure ? LOCKD_OK : LOCKD_E_EXPIRED, reply);
         return;
     }
-    call_end_with(c, now_ms, c->unsure ? LOCKD_E_UNKNOWN : LOCKD_E_EXPIRED, reply);
+    const bool unsure = c->unsure && !mutant(unsure_refused);
+    call_end_with(c, now_ms, unsure ? LOCKD_E_UNKNOWN : LOCKD_E_EXPIRED, reply);
     session_end(s, now_ms, LOCKD_EXPIRED);
 }
 

@@ -109,12 +109,27 @@ static size_t octets_of(const struct lockd_watch *w)
     return ENTRY_OCTETS + 2 * strlen(w->name);
 }
 
+/* The bug: one mark for all watches, though each may have missed what others heard. */
+static void resume_from_newest(struct lockd_watch *w)
+{
+    const struct list *all = &w->engine->watches.all;
+    for (struct list *at = all->next; at != all && w->was_set; at = at->next) {
+        const struct lockd_watch *other = LIST_OF(at, struct lockd_watch, all);
+        if (other->was_set && other->heard > w->heard) {
+            w->heard = other->heard;
+        }
+    }
+}
+
 /* Where it goes on: see watch.c. */
 static struct wire_watch entry_of(struct lockd_watch *w)
 {
     const bool from_now = !w->dated || (w->was_set && mutant(event_dropped_at_reconnect));
     const bool again = w->partial > 0 || (w->was_set && mutant(event_repeated));
     w->skip = mutant(event_repeated) ? 0 : w->partial;
+    if (mutant(resumed_from_newest)) {
+        resume_from_newest(w);
+    }
     return (struct wire_watch){
         .watch = w->id,
         .name = {.data = w->name, .size = strlen(w->name)},

@@ -214,7 +214,7 @@ struct service_reply *queue_answer(struct service *s, const struct pending *aske
     reply->epoch = at->epoch;
     reply->revision = result->revision;
     reply->slot = result->slot;
-    reply->position = result->position;
+    reply->position = mutant(position_of_entry) ? 1 : result->position;
     reply->stat = result->stat;
     reply->created = result->created;
     reply->session = result->session;
@@ -290,7 +290,7 @@ bool queue_in_doubt(const struct service *s)
 void queue_give_up(struct service *s)
 {
     while (queue_in_doubt(s) && s->now_ms >= s->unknown_at_ms) {
-        answer_slot(s, SERVICE_UNKNOWN);
+        answer_slot(s, mutant(refused_when_lost) ? SERVICE_NOT_MASTER : SERVICE_UNKNOWN);
     }
 }
 

@@ -182,7 +182,8 @@ static void answer_keepalive(struct service *s, const struct pending_keepalive *
         prolong(s, &asker, &session);
         return;
     }
-    if (k->reading) { /* The session is spared no longer, and nothing is granted. */
+    const bool leaks = mutant(reading_leaked) && k->op == 0;
+    if (k->reading && !leaks) { /* The session is spared no longer, and nothing is granted. */
         keeper_answered(s->keeper, k->session, /* lease_ms= */ 0, s->now_ms);
     }
     if (k->op != 0 && !allowed) {

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "paxos/base/mutant.h"
 #include "paxos/codec.h"
 
 enum {
@@ -145,7 +146,8 @@ enum store_rc store_rows(struct store *store,
     while (rc == STORE_OK && (step = sqlite3_step(stmt)) == SQLITE_ROW) {
         const struct lease_row row = {.key = store_column_bytes(stmt, 0),
                                       .value = store_column_bytes(stmt, 1)};
-        if (store_column_u64(stmt, 2) != store_sum_state(row.key, row.value)) {
+        if (store_column_u64(stmt, 2) != store_sum_state(row.key, row.value) &&
+            !mutant(row_sum_ignored)) {
             rc = store_fail(store, STORE_DAMAGED, "%s: a row of state does not match its sum",
                             store->path);
         } else if (!visit(context, &row)) {
@@ -165,7 +167,8 @@ static bool log_row_decode(sqlite3_stmt *stmt, struct paxos_entry *ret_entry)
     const uint64_t slot = store_column_u64(stmt, 0);
     const uint64_t ballot = store_column_u64(stmt, 1);
     const struct bytes value = store_column_bytes(stmt, 2);
-    if (store_column_u64(stmt, 3) != store_sum_log(slot, ballot, value)) {
+    if (store_column_u64(stmt, 3) != store_sum_log(slot, ballot, value) &&
+        !mutant(row_sum_ignored)) {
         return false;
     }
     struct paxos_entry entry = {.slot = slot,
@@ -285,6 +288,10 @@ static bool put_set(struct store *store, const struct store_set *set)
             return false;
         }
     }
+    if (mutant(applied_slot_apart) &&
+        !(store_run(store, STMT_COMMIT) && store_run(store, STMT_BEGIN))) {
+        return false;
+    }
     uint8_t buffer[20];
     struct writer w = writer_over(buffer, sizeof(buffer));
     write_u64(&w, set->applied_slot);
@@ -309,11 +316,25 @@ static bool put_chosen_mark(struct store *store, uint64_t mark)
     return store_meta_put(store, META_CHOSEN, bytes_of(buffer, w.size));
 }
 
+/* The bug of mark_before_value. */
+static bool mark_early(struct store *store, const struct store_batch *batches, uint32_t count)
+{
+    uint64_t mark = store->chosen_mark;
+    for (uint32_t i = 0; i < count; i++) {
+        mark = batches[i].chosen_mark > mark ? batches[i].chosen_mark : mark;
+    }
+    return put_chosen_mark(store, mark) && store_run(store, STMT_COMMIT) &&
+           store_run(store, STMT_BEGIN);
+}
+
 /* All batches; of what is overwritten by a later one only the last. */
 static bool put_batches(struct store *store, const struct store_batch *batches, uint32_t count)
 {
     const struct paxos_hard *hard = NULL;
     uint64_t mark = 0;
+    if (mutant(mark_before_value) && !mark_early(store, batches, count)) {
+        return false;
+    }
     for (uint32_t i = 0; i < count; i++) {
         const struct store_batch *batch = &batches[i];
         for (uint32_t j = 0; j < batch->entries_count; j++) {
@@ -337,7 +358,7 @@ enum store_rc store_write(struct store *store, const struct store_batch *batches
 {
     assert(store->mode == STORE_SERVE);
     if (store->failed) {
-        return STORE_IO;
+        return mutant(failed_write_told) ? STORE_OK : STORE_IO;
     }
     if (store_run(store, STMT_BEGIN) && put_batches(store, batches, count) &&
         store_run(store, STMT_COMMIT)) {
@@ -345,5 +366,5 @@ enum store_rc store_write(struct store *store, const struct store_batch *batches
     }
     store->failed = true;
     (void)store_fail_sqlite(store, "writing");
-    return STORE_IO;
+    return mutant(failed_write_told) ? STORE_OK : STORE_IO;
 }

@@ -24,6 +24,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "paxos/base/mutant.h"
+
 enum {
     FRAME_BYTES = STORE_PAGE + 24, /* A page in the WAL, with its header. */
     WAL_BUSY_BYTES = 4 * 1024 * 1024,
@@ -121,7 +123,10 @@ static char *uri_of(const char *path, const char *parameters)
 /* How to serve.  psow=0: don't trust the drive to leave the old half of a sector
  * alone when the power goes while it writes the new half; commits then begin in
  * a sector of their own. */
-static const char serve_parameters[] = "?mode=rw&psow=0";
+static const char *serve_parameters(void)
+{
+    return mutant(sector_trusted) ? "?mode=rw&psow=1" : "?mode=rw&psow=0";
+}
 
 /* How to look without touching.  SQLite can't lock a file that it opened for
  * reading, so locking is left to ours; with an exclusive lock (which nobody
@@ -145,7 +150,7 @@ static int count_frames(void *context, sqlite3 *db, const char *name, int frames
 static enum store_rc connect_file(struct store *store)
 {
     const bool serve = store->mode == STORE_SERVE;
-    char *uri = uri_of(store->path, serve ? serve_parameters : inspect_parameters(store));
+    char *uri = uri_of(store->path, serve ? serve_parameters() : inspect_parameters(store));
     if (uri == NULL) {
         return store_fail(store, STORE_IO, "out of memory");
     }
@@ -175,6 +180,9 @@ static enum store_rc configure(struct store *store)
         rc = apply_settings(store, serve_settings,
                             sizeof(serve_settings) / sizeof(serve_settings[0]));
         sqlite3_wal_hook(store->db, count_frames, store);
+        if (rc == STORE_OK && mutant(commit_not_synced)) {
+            rc = pragma(store, "synchronous=NORMAL", /* answer= */ NULL, STORE_IO);
+        }
     }
     if (rc == STORE_OK) {
         rc = store_check_schema(store);
@@ -212,7 +220,7 @@ static enum store_rc raise_incarnation(struct store *store)
     struct reader r = reader_over(value);
     const uint64_t incarnation = read_u64(&r);
     struct writer w = writer_over(buffer, sizeof(buffer));
-    write_u64(&w, incarnation + 1);
+    write_u64(&w, mutant(incarnation_kept) && incarnation > 0 ? incarnation : incarnation + 1);
     if (!read_done(&r) || incarnation == UINT64_MAX) {
         return store_fail(store, STORE_DAMAGED, "%s: the incarnation is malformed",
                           store->path);
@@ -231,7 +239,7 @@ static enum store_rc raise_incarnation(struct store *store)
 static enum store_rc begin_serving(struct store *store)
 {
     enum store_rc rc = pragma(store, "quick_check(1)", "ok", STORE_DAMAGED);
-    if (rc == STORE_OK) {
+    if (rc == STORE_OK && !mutant(cache_trusted)) {
         rc = checkpoint(store, /* truncate= */ true);
     }
     if (rc == STORE_OK) {

@@ -82,7 +82,9 @@ static void raise_promise(struct paxos *p, struct paxos_ballot ballot)
 {
     assert(ballot_below(p->hard.promised, ballot));
     p->hard.promised = ballot;
-    mark_hard(p);
+    if (!mutant(implied_promise_unstored)) {
+        mark_hard(p);
+    }
     if (p->role != PAXOS_FOLLOWER) {
         if (p->role == PAXOS_MASTER) {
             step_down(p, PAXOS_DOWN_OUTBID);

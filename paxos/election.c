@@ -182,7 +182,8 @@ void count_own_promise(struct paxos *p)
     }
     for (paxos_slot slot = p->chosen + 1; slot <= p->last; slot++) {
         const struct log_slot *at = log_look(p, slot);
-        if (at != NULL && at->vote.slot != 0 && !log_carry(p, &at->vote)) {
+        if (at != NULL && at->vote.slot != 0 && !mutant(own_votes_not_carried) &&
+            !log_carry(p, &at->vote)) {
             attempt_failed(p);
             return;
         }
@@ -249,7 +250,7 @@ enum paxos_drop on_reject(struct paxos *p, const struct paxos_message *m)
         return PAXOS_DROP_NONE;
     case PAXOS_MASTER:
         /* "A master whose member rejects its ballot takes a higher one." */
-        if (outbid) {
+        if (outbid && !mutant(outbid_ignored)) {
             step_down(p, PAXOS_DOWN_OUTBID);
             if (!p->retiring && !disk_is_silent(p)) {
                 start_prevote(p);

@@ -52,6 +52,9 @@ void learn_mark(struct paxos *p, paxos_id from, struct paxos_ballot ballot, paxo
  * was chosen, and by then nobody else may have it any more. */
 paxos_slot known_durable(const struct paxos *p)
 {
+    if (mutant(durable_from_memory)) {
+        return p->chosen;
+    }
     return p->log_durable < p->mark_durable ? p->log_durable : p->mark_durable;
 }
 
@@ -64,7 +67,8 @@ static void send_fetch(struct paxos *p)
     struct paxos_message m = message_to(p, peer, PAXOS_MSG_FETCH);
     m.slot = p->chosen + 1;
     send_at_once(p, &m);
-    p->fetch_again_ms = p->now_ms + 2 * (uint64_t)p->config.heartbeat_ms;
+    const uint64_t heartbeats = mutant(fetch_not_repeated) ? 100000 : 2;
+    p->fetch_again_ms = p->now_ms + heartbeats * p->config.heartbeat_ms;
 }
 
 /* `from` knows chosen slots up to `mark`; ask for those we lack, one request at
@@ -149,7 +153,7 @@ enum paxos_drop on_log_read(struct paxos *p, const struct paxos_log_read *answer
     if (peer == NO_PEER) {
         return PAXOS_DROP_STRANGER;
     }
-    p->peer[peer].read_wanted = false;
+    p->peer[peer].read_wanted = mutant(log_read_leaked);
     if (answer->entries_count == 0) {
         return PAXOS_DROP_OUT_OF_WINDOW;
     }
@@ -185,8 +189,9 @@ enum paxos_drop on_log_read(struct paxos *p, const struct paxos_log_read *answer
 static bool take_chosen(struct paxos *p, const struct paxos_entry *entry)
 {
     const struct log_slot *at = log_look(p, entry->slot);
-    const bool have = at != NULL && at->vote.slot != 0 &&
-                      at->vote.value.checksum == entry->value.checksum;
+    const bool have =
+        at != NULL && at->vote.slot != 0 &&
+        (at->vote.value.checksum == entry->value.checksum || mutant(fetched_value_ignored));
     if (!have && at != NULL && at->vote.slot != 0 && p->role == PAXOS_MASTER &&
         ballot_equal(at->vote.ballot, p->ballot)) {
         /* Somebody has outbid us, and we only hear of it by what it had chosen.  Who

@@ -88,7 +88,8 @@ bool log_vote(struct paxos *p, paxos_slot slot, struct paxos_ballot ballot,
 bool log_carry(struct paxos *p, const struct paxos_entry *entry)
 {
     struct log_slot *at = take(p, entry->slot);
-    if (at->carry.slot != 0 && !ballot_below(at->carry.ballot, entry->ballot)) {
+    if (at->carry.slot != 0 &&
+        (!ballot_below(at->carry.ballot, entry->ballot) || mutant(first_value_carried))) {
         return true;
     }
     struct paxos_value copy;

@@ -161,7 +161,9 @@ enum paxos_drop on_vote(struct paxos *p, const struct paxos_message *m)
     if (at->vote.value.checksum != m->checksum && !mutant(vote_checksum_ignored)) {
         return PAXOS_DROP_OTHER_VALUE;
     }
-    at->voters |= UINT32_C(1) << member_index(p, m->from);
+    const uint32_t vote = UINT32_C(1) << member_index(p, m->from);
+    const bool again = mutant(duplicate_vote_counted) && (at->voters & vote) != 0;
+    at->voters |= again ? at->voters + 1 : vote;
     advance_chosen(p);
     return PAXOS_DROP_NONE;
 }
@@ -188,7 +190,8 @@ void master_resend(struct paxos *p)
     for (paxos_slot slot = p->chosen + 1; slot <= p->last; slot++) {
         struct log_slot *at = log_peek(p, slot);
         if (at != NULL && at->vote.slot != 0 && ballot_equal(at->vote.ballot, p->ballot) &&
-            p->now_ms - at->sent_ms >= 2 * (uint64_t)p->config.heartbeat_ms) {
+            p->now_ms - at->sent_ms >= 2 * (uint64_t)p->config.heartbeat_ms &&
+            !mutant(accepts_not_resent)) {
             send_accepts(p, at);
         }
     }

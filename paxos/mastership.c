@@ -137,7 +137,7 @@ void master_compute_trim(struct paxos *p)
     p->peer[p->self].durable = known_durable(p);
     paxos_slot trim = p->peer[p->self].durable;
     for (uint32_t i = 0; i < member_count(p); i++) {
-        if (p->peer[i].durable < trim) {
+        if (p->peer[i].durable < trim && !mutant(trimmed_under_laggard)) {
             trim = p->peer[i].durable;
         }
     }
@@ -153,7 +153,8 @@ bool paxos_lease_valid(const struct paxos *p, uint64_t now_ms)
     }
     const uint64_t length = p->config.lease_ms;
     const uint64_t drift = (length * p->hard.members.settings.drift_ppm + 999999) / 1000000;
-    return now_ms < p->lease_from_ms + length - drift;
+    const uint64_t at_ms = mutant(lease_checked_early) ? p->now_ms : now_ms;
+    return at_ms < p->lease_from_ms + length - drift;
 }
 
 enum paxos_rc paxos_confirm(struct paxos *p, uint64_t now_ms, bool urgent, uint64_t *ret_round)

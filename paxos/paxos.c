@@ -54,7 +54,7 @@ static bool members_make_sense(const struct paxos *p)
 
 static bool restore_votes(struct paxos *p, const struct paxos_restored *r)
 {
-    for (uint32_t i = 0; i < r->votes_count; i++) {
+    for (uint32_t i = 0; i < r->votes_count && !mutant(votes_not_restored); i++) {
         if (!log_vote(p, r->votes[i].slot, r->votes[i].ballot, &r->votes[i].value)) {
             return false;
         }
@@ -369,7 +369,7 @@ const struct paxos_ready *paxos_ready(struct paxos *p)
     p->ready.released = p->released_out;
     p->ready.reads = p->reads;
     p->ready.notes = p->notes;
-    p->ready.chosen_mark = p->chosen;
+    p->ready.chosen_mark = mutant(mark_stored_late) ? p->applied : p->chosen;
     p->ready.trim = p->trim < known_durable(p) ? p->trim : known_durable(p);
     p->ready.confirmed = p->round_confirmed;
     p->ready.wake_at_ms = next_wake(p);

@@ -7,6 +7,7 @@
  */
 #include "tools/lockcheck.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdarg.h>
@@ -242,8 +243,10 @@ static bool read_line(struct line *line, const char *text, size_t size)
     json_error_t why;
     line->object = json_loadb(text, size, JSON_REJECT_DUPLICATES, &why);
     line->members = 0;
-    if (!json_is_object(line->object)) {
-        refuse(line, "it is not a JSON object (%s)", why.text);
+    if (line->object == NULL) {
+        refuse(line, "it is not JSON: %s", why.text);
+    } else if (!json_is_object(line->object)) {
+        refuse(line, "it is not a JSON object");
     } else {
         struct recording *r = line->recording;
         if (r->count == r->capacity) {
@@ -273,7 +276,7 @@ bool recording_read(struct recording *recording, FILE *file, char *ret_error, si
         good = is_blank(text, (size_t)size) || read_line(&line, text, (size_t)size);
     }
     if (good && ferror(file)) {
-        refuse(&line, "reading failed");
+        refuse(&line, "behind it, reading failed: %s", strerror(errno));
         good = false;
     }
     free(text);

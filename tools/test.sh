@@ -3,7 +3,7 @@
 #
 # test.sh -- everything that must hold before a commit counts: both compilers
 # with warnings as errors, all tests under ASan and UBSan, the simulator's seeds,
-# the mutants, and real processes.
+# crash points and graphs, a tenth of the mutants, and real processes.
 #
 # Its last line is `N passed, N failed`, with `, N skipped` when something was.
 # What is counted are named cases, however many seeds each of them runs.
@@ -105,11 +105,25 @@ meson_tests build-test tests --no-suite lint --no-suite process
 
 title "Simulation"
 locksim=build-gcc/tests/sim/locksim
-named_case "simulator: seeds 1 to 2,000 pass, and meet all that they must" 900 \
-    "$locksim" --seeds 1-2000 --jobs "$jobs" --require-sometimes
-mapfile -t mutants < <("$locksim" --list-mutants | awk '{print $1}')
+locksim_asan=build-test/tests/sim/locksim
+named_case "simulator: seeds 1 to 5,000 pass, meet all that they must, no cell empty" 1200 \
+    "$locksim" --seeds 1-5000 --jobs "$jobs" --require-sometimes --table
+named_case "simulator: seeds 5,001 to 5,500 pass under ASan and UBSan" 1200 \
+    "$locksim_asan" --seeds 5001-5500 --jobs "$jobs"
+named_case "simulator: seeds 1 to 300 pass with real stores, on disks that fail" 600 \
+    "$locksim" --full --seeds 1-300 --jobs "$jobs"
+named_case "sweep: a death at every point of twenty scenarios, in every way" 300 \
+    "$locksim" --sweep --jobs "$jobs"
+named_case "sweep: a sixteenth of it under ASan and UBSan" 300 \
+    "$locksim_asan" --sweep --sample 16 --jobs "$jobs"
+named_case "digraphs: whenever a majority can talk, there is a master" 300 \
+    "$locksim" --digraphs --jobs "$jobs"
+named_case "one loss: each message is lost in turn" 300 \
+    "$locksim" --one-loss --jobs "$jobs"
+# A tenth of them, another each day; tools/nightly.sh has them all.
+mapfile -t mutants < <(tools/mutants.sh --sample --list "$locksim")
 for mutant in "${mutants[@]:-there-is-none}"; do
-    named_case "mutant $mutant is killed within 1,000 seeds" 300 \
+    named_case "mutant $mutant is killed within 1,000 seeds" 600 \
         tools/mutants.sh --jobs "$jobs" "$locksim" "$mutant"
 done
 

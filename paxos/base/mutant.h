@@ -62,7 +62,54 @@
     X(ended_watch_kept_silent, "does not tell watchers that it is not the master any more")    \
     X(fence_forgets, "a fence does not know after its restart what it had accepted")           \
     X(fence_evicts_quietly, "a fence forgets a name without raising its floor")                \
-    X(leader_before_value, "an observer takes the old leader's value for the new leader's")
+    X(leader_before_value, "an observer takes the old leader's value for the new leader's")    \
+    X(commit_not_synced, "the store acknowledges what is not synced")                          \
+    X(failed_write_told, "tells of a write that failed as if it had not")                      \
+    X(mark_before_value, "marks a slot chosen in a transaction before its value's")            \
+    X(row_sum_ignored, "reads rows whatever their sum")                                        \
+    X(cache_trusted, "starts without rewriting what a failed sync left in the cache")          \
+    X(wal_damage_dropped, "takes damage in the WAL for the end of it")                         \
+    X(sector_trusted, "writes into the sector in which an acknowledged commit ends")           \
+    X(incarnation_kept, "starts under the incarnation of the last start")                      \
+    X(duplicate_vote_counted, "counts a vote that came twice as the votes of two")             \
+    X(first_value_carried,                                                                     \
+      "carries the value that came first, not that of the highest ballot")                     \
+    X(own_votes_not_carried,                                                                   \
+      "a new master carries what others voted for, not what it did itself")                    \
+    X(fetched_value_ignored, "keeps its own vote where the chosen value is another")           \
+    X(outbid_ignored, "a master whose ballot a member rejects goes on under it")               \
+    X(implied_promise_unstored, "does not store the promise that a vote implies")              \
+    X(votes_not_restored,                                                                      \
+      "a restarted acceptor has forgotten its votes above the chosen mark")                    \
+    X(mark_stored_late, "stores an older chosen mark than it reports as durable")              \
+    X(durable_from_memory, "reports as durable what only its memory knows to be chosen")       \
+    X(trimmed_under_laggard, "trims the log past what a member that lags still lacks")         \
+    X(log_read_leaked, "a peer whom the disk answered once may never ask it again")            \
+    X(fetch_not_repeated, "asks for what it lacks once, and never again")                      \
+    X(accepts_not_resent, "sends an Accept once, and never again")                             \
+    X(lease_checked_early, "judges its lease by the last event's time, not the present")       \
+    X(frame_checksum_ignored, "takes peers' frames without verifying their checksum")          \
+    X(value_checksum_ignored, "takes values without verifying their checksum")                 \
+    X(epoch_in_32_bits, "keeps the epoch in 32 bits, which the rounds outgrow")                \
+    X(position_of_entry, "answers each command with the place of its entry's first")           \
+    X(claims_in_tree_order,                                                                    \
+      "ends the claims of a session in the order that its memory has them")                    \
+    X(shared_overtakes, "lets who would share pass those who queue")                           \
+    X(cancel_not_remembered, "cancelling a request not yet seen does not forbid it")           \
+    X(outcome_evicted, "remembers no more than two outcomes of a session")                     \
+    X(reading_leaked, "spares for ever a session whose client hung up before the answer")      \
+    X(delay_without_drift, "counts a lock-delay by its own clock, however fast that is")       \
+    X(sequencer_token_ignored,                                                                 \
+      "takes a sequencer of an earlier holding for the present one's")                         \
+    X(refused_when_lost, "says not_master of commands proposed and in doubt")                  \
+    X(client_lease_undrifted, "the client counts its lease in full, whatever clocks do")       \
+    X(reply_by_slot, "the client takes the reply to an earlier call for that to a later one")  \
+    X(retry_renumbered, "the client repeats a request under a new id")                         \
+    X(unsure_refused, "the client takes a refused retry for a call that was never executed")   \
+    X(sure_when_lost,                                                                          \
+      "the client calls a request unsent that may have left with its connection")              \
+    X(partial_line_whole, "the client takes the octets that it has for a whole line")          \
+    X(resumed_from_newest, "the client resumes each watch from the newest event of any")
 
 enum mutant {
     MUTANT_none,

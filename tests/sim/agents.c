@@ -11,11 +11,10 @@
 #include "tests/sim/workload.h"
 
 enum {
-    SETTLE_MAX = 1000,       /* Rounds of wishes and events without time passing. */
+    SETTLE_MAX = 100000,     /* Rounds of wishes and events without time passing. */
     LINGER_US_MAX = 3000000, /* How long a dead process stays away. */
 };
 
-static void settle(struct world *w, uint32_t agent);
 static void on_tick(struct world *w, const struct event *event);
 
 uint64_t agent_stopped_until_us(const struct world *w, uint32_t agent)
@@ -26,7 +25,7 @@ uint64_t agent_stopped_until_us(const struct world *w, uint32_t agent)
 
 /* ------------------------------------------------------------- life and death */
 
-static void start_process(struct world *w, uint32_t agent)
+void agent_start(struct world *w, uint32_t agent)
 {
     struct agent *a = &w->agents->all[agent];
     struct rng *rng = &w->agents->rng;
@@ -57,12 +56,11 @@ static void hang_up(struct world *w, struct agent *a)
     a->connected = false;
 }
 
-/* kill -9: nobody is told, and its calls end with it. */
-static void kill_process(struct world *w, uint32_t agent)
+void agent_kill(struct world *w, uint32_t agent)
 {
     struct agent *a = &w->agents->all[agent];
     if (w->tracing) {
-        world_trace(w, 0, "agent", "%u is killed", agent);
+        world_trace(w, WORLD_AGENT + agent, "down", "killed");
     }
     calls_killed(w, agent);
     memset(a->seats, 0, sizeof a->seats);
@@ -89,6 +87,11 @@ static void think(struct world *w, uint32_t agent)
     }
 }
 
+static void on_thaw(struct world *w, const struct event *event)
+{
+    clock_freeze(&w->agents->all[event->a].clock, w->now_us, /* frozen= */ false);
+}
+
 static void on_think(struct world *w, const struct event *event)
 {
     struct agents *all = w->agents;
@@ -103,14 +106,18 @@ static void on_think(struct world *w, const struct event *event)
         return;
     }
     if (a->engine == NULL) {
-        start_process(w, agent);
+        agent_start(w, agent);
     }
     think(w, agent);
-    settle(w, agent);
+    agent_settle(w, agent);
     if (!w->healed && chance_percent(&all->rng, all->stop_percent)) {
         a->stopped_until_us = w->now_us + rng_below(&all->rng, all->stop_us_max);
+        if (w->plan.wild && chance_percent(&all->rng, 50)) {
+            clock_freeze(&a->clock, w->now_us, /* frozen= */ true);
+            world_at(w, a->stopped_until_us, (struct event){.run = on_thaw, .a = agent});
+        }
     } else if (!w->healed && chance_percent(&all->rng, all->kill_percent)) {
-        kill_process(w, agent);
+        agent_kill(w, agent);
         wait_us = rng_below(&all->rng, LINGER_US_MAX);
     }
     world_at(w, w->now_us + wait_us, *event);
@@ -138,7 +145,7 @@ static bool obey_wish(struct world *w, uint32_t agent)
         return true;
     }
     if (a->connected && wish->output.size > 0) {
-        const size_t size = wish->output.size;
+        const size_t size = link_room(w, a->link, wish->output.size);
         link_send(w, a->link, wish->output.data, size);
         engine_sent(a->engine, agent_now_ms(w, a), a->number, size);
         return true;
@@ -168,7 +175,7 @@ static bool take_event(struct world *w, uint32_t agent)
     return true;
 }
 
-static void settle(struct world *w, uint32_t agent)
+void agent_settle(struct world *w, uint32_t agent)
 {
     struct agent *a = &w->agents->all[agent];
     for (uint32_t i = 0; obey_wish(w, agent) || take_event(w, agent); i++) {
@@ -202,7 +209,7 @@ static void on_tick(struct world *w, const struct event *event)
     }
     a->timer_us = WORLD_NEVER;
     engine_tick(a->engine, agent_now_ms(w, a));
-    settle(w, agent);
+    agent_settle(w, agent);
 }
 
 void agent_connected(struct world *w, uint32_t agent, uint64_t number)
@@ -211,7 +218,7 @@ void agent_connected(struct world *w, uint32_t agent, uint64_t number)
     assert(a->number == number);
     a->connected = true;
     engine_connected(a->engine, agent_now_ms(w, a), number);
-    settle(w, agent);
+    agent_settle(w, agent);
 }
 
 void agent_lost(struct world *w, uint32_t agent, uint64_t number, const char *why)
@@ -221,7 +228,7 @@ void agent_lost(struct world *w, uint32_t agent, uint64_t number, const char *wh
     hang_up(w, a);
     a->number = number; /* Until the engine wishes for another. */
     engine_lost(a->engine, agent_now_ms(w, a), number, why);
-    settle(w, agent);
+    agent_settle(w, agent);
 }
 
 void agent_received(struct world *w, uint32_t agent, uint64_t number, const void *data,
@@ -230,7 +237,7 @@ void agent_received(struct world *w, uint32_t agent, uint64_t number, const void
     struct agent *a = &w->agents->all[agent];
     assert(a->number == number);
     engine_received(a->engine, agent_now_ms(w, a), number, data, size);
-    settle(w, agent);
+    agent_settle(w, agent);
 }
 
 /* --------------------------------------------------------------------- beliefs */
@@ -285,12 +292,19 @@ void agents_start(struct world *w)
         calm || chance_percent(&all->rng, 60) ? 0 : (uint32_t)rng_below(&all->rng, 4);
     all->stop_us_max = (w->plan.keepalives_busy > 0 ? 25 : 8) * (uint32_t)WORLD_SECOND;
     all->think_us_max = (uint32_t)rng_between(&all->rng, 50000, 500000);
+    const uint32_t most = w->plan.wild ? 500000 : PLAN_DRIFT_PPM / 2;
+    if (w->plan.actors > 0) {
+        all->count = w->plan.actors;
+        all->seats = 1;
+    }
     for (uint32_t i = 0; i < all->count; i++) {
         all->all[i].clock = (struct clock){
             .base_us = rng_below(&all->rng, UINT64_C(1) << 40),
-            .rate_ppm = (int32_t)rng_below(&all->rng, PLAN_DRIFT_PPM + 1) - PLAN_DRIFT_PPM / 2};
-        world_at(w, rng_below(&all->rng, WORLD_SECOND),
-                 (struct event){.run = on_think, .a = i});
+            .rate_ppm = (int32_t)rng_below(&all->rng, 2 * most + 1) - (int32_t)most};
+        if (w->plan.actors == 0) {
+            world_at(w, rng_below(&all->rng, WORLD_SECOND),
+                     (struct event){.run = on_think, .a = i});
+        }
     }
     resource_start(w);
 }
@@ -299,6 +313,30 @@ void agents_stop_all(struct world *w, uint64_t until_us)
 {
     for (uint32_t i = 0; i < w->agents->count; i++) {
         w->agents->all[i].stopped_until_us = until_us;
+    }
+}
+
+void agents_heal(struct world *w)
+{
+    for (uint32_t i = 0; w->plan.wild && i < w->agents->count; i++) {
+        struct agent *a = &w->agents->all[i];
+        clock_freeze(&a->clock, w->now_us, /* frozen= */ false);
+        a->clock.rate_ppm = 0;
+        a->timer_us = w->now_us; /* It was set by the old rate. */
+        world_at(w, w->now_us, (struct event){.run = on_tick, .a = i, .b = a->life});
+    }
+}
+
+/* What a session was promised by a wild clock may be less than it believes. */
+void agents_mark_kept(struct world *w)
+{
+    for (uint32_t i = 0; !w->plan.wild && i < w->agents->count; i++) {
+        struct agent *a = &w->agents->all[i];
+        for (uint32_t j = 0; a->stopped_until_us <= w->now_us && j < w->agents->seats; j++) {
+            struct seat *s = &a->seats[j];
+            s->kept = s->session != NULL &&
+                      engine_session_valid_until_ms(s->session) > agent_now_ms(w, a);
+        }
     }
 }
 
@@ -325,7 +363,7 @@ void agents_quiesce(struct world *w)
         a->stopped_until_us = 0;
         if (a->engine != NULL) {
             engine_close(a->engine, agent_now_ms(w, a));
-            settle(w, i);
+            agent_settle(w, i);
         }
     }
 }

@@ -45,8 +45,16 @@ void agents_check_beliefs(struct world *w);
 /* Stops all processes; their clocks go on. */
 void agents_stop_all(struct world *w, uint64_t until_us);
 
-/* Begin nothing more; and has everybody been told all that happened? */
+/* Their clocks keep their promise from now on. */
+void agents_heal(struct world *w);
+
+/* No session that is safe now, of a process that runs, may be lost any more. */
+void agents_mark_kept(struct world *w);
+
+/* Begin nothing more; have all calls ended but those that wait for other holders;
+ * and has everybody been told all that happened? */
 void agents_calm(struct world *w);
+bool agents_answered(struct world *w);
 bool agents_told(struct world *w);
 
 /* End all that is open; and has it ended? */

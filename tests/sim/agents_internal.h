@@ -21,7 +21,7 @@ enum {
 };
 extern const char *const agent_names[NAMES];
 
-enum { AGENT_NAME_MAX = 32 };
+enum { AGENT_NAME_MAX = 32, SEAT_FILES = 3 };
 
 /* A lock that a seat asked for. */
 struct grip {
@@ -62,6 +62,7 @@ struct seat {
     struct grip grips[SEAT_LOCKS];
     struct grasp grasps[SEAT_GRASPS];
     bool opening, closing;
+    bool kept; /* It must not be lost any more. */
     enum lockd_state state;
     struct history_index seen; /* The highest index of any answer. */
 };
@@ -92,14 +93,18 @@ struct call {
     enum call_kind kind;
     bool ended;
     enum lockd_rc rc;
+    uint64_t begun_us, ended_us; /* True time. */
     struct history_index seen;   /* By the seat when it began, ... */
     uint64_t told;               /* ... and by the agent's watches. */
     struct history_index effect; /* PUT: where it took effect; slot 0: nowhere yet. */
     uint64_t instance;           /* That it is pinned to; 0: none. */
     uint32_t masters_told;       /* Masterships when its event was told; 0: it wasn't. */
     uint32_t name;
-    uint64_t token; /* CHECK: with `mode`, what is asked. */
+    uint64_t token; /* Of the lock that it is about; CHECK: with `mode`, what is asked, ... */
     enum wire_mode mode;
+    bool valid;       /* ... and answered. */
+    uint32_t file;    /* PUT, GET: which of SEAT_FILES, from 1; 0: another. */
+    uint32_t content; /* GET: the call that wrote what was read; 0: nothing is there. */
 };
 
 struct agent {
@@ -150,12 +155,22 @@ static inline uint64_t agent_now_ms(const struct world *w, const struct agent *a
 const char *agent_name(const char *path, char text[AGENT_NAME_MAX]);
 struct bytes agent_path(uint32_t name);
 
+/* ---------------------------------------------------------------- agents.c */
+
+/* A process begins; kill -9: nobody is told, and its calls end with it. */
+void agent_start(struct world *w, uint32_t agent);
+void agent_kill(struct world *w, uint32_t agent);
+
+/* Makes true what its engine wishes, and takes what it tells. */
+void agent_settle(struct world *w, uint32_t agent);
+
 /* ----------------------------------------------------------------- calls.c */
 
 /* Begins a call: its number, as the context of its callback. */
 void *agent_call_begin(struct world *w, uint32_t agent, uint32_t seat, uint32_t item,
                        enum call_kind kind);
 struct call *agent_call_newest(struct world *w);
+const char *agent_call_name(enum call_kind kind);
 
 /* What the library said of the call that was just begun: it may have refused it. */
 void agent_call_begun(struct world *w, enum lockd_rc rc);
@@ -175,6 +190,11 @@ void calls_killed(struct world *w, uint32_t agent);
 void seat_use(struct world *w, uint32_t agent, uint32_t seat);
 void grip_drop(struct world *w, struct agent *a, struct grip *grip);
 
+/* ---------------------------------------------------------------- misuse.c */
+
+/* A program calls wrongly, and is told so. */
+void seat_misuse(struct world *w, uint32_t agent, uint32_t seat);
+
 /* ---------------------------------------------------------------- grasps.c */
 
 void grasp_use(struct world *w, uint32_t agent, uint32_t seat, uint32_t index);
@@ -183,6 +203,9 @@ void grasp_drop(struct world *w, struct agent *a, struct grasp *grasp);
 /* ----------------------------------------------------------------- views.c */
 
 void view_use(struct world *w, uint32_t agent, uint32_t index);
+
+/* Watches all there is from now on. */
+void view_watch(struct world *w, uint32_t agent, uint32_t index);
 void sight_use(struct world *w, uint32_t agent, uint32_t index);
 void view_set(struct world *w, uint32_t agent, uint32_t index,
               const struct lockd_answer *answer);

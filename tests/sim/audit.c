@@ -180,7 +180,7 @@ static void check_leases(struct world *w)
 
 void audit_step(struct world *w)
 {
-    if (w->plan.firm) {
+    if (w->plan.firm && !w->plan.wild) {
         check_leases(w);
     }
 }

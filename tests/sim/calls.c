@@ -5,6 +5,30 @@
 #include "tests/sim/agents_internal.h"
 #include "tests/sim/audit.h"
 #include "tests/sim/sometimes.h"
+#include "tests/sim/table.h"
+
+const char *agent_call_name(enum call_kind kind)
+{
+    static const char *const names[] = {
+        [CALL_OPEN] = "open session",
+        [CALL_CLOSE] = "close session",
+        [CALL_ACQUIRE] = "acquire",
+        [CALL_CAMPAIGN] = "campaign",
+        [CALL_RELEASE] = "release",
+        [CALL_PROCLAIM] = "proclaim",
+        [CALL_PUT] = "put",
+        [CALL_GET] = "get",
+        [CALL_FILE] = "name",
+        [CALL_CHECK] = "check sequencer",
+        [CALL_GRASP] = "open handle",
+        [CALL_LET_GO] = "close handle",
+        [CALL_GRASP_READ] = "h. read",
+        [CALL_GRASP_PUT] = "h. put",
+        [CALL_GRASP_DELETE] = "h. delete",
+        [CALL_WATCH] = "watch",
+    };
+    return names[kind];
+}
 
 void *agent_call_begin(struct world *w, uint32_t agent, uint32_t seat, uint32_t item,
                        enum call_kind kind)
@@ -19,16 +43,48 @@ void *agent_call_begin(struct world *w, uint32_t agent, uint32_t seat, uint32_t 
                                        .seat = seat,
                                        .item = item,
                                        .kind = kind,
+                                       .begun_us = w->now_us,
                                        .life = all->all[agent].life,
                                        .seen = all->all[agent].seats[seat].seen,
                                        .told = all->all[agent].told};
     all->open++;
+    if (w->tracing) {
+        world_trace(w, WORLD_AGENT + agent, "begins", "seat %u  call %u %s", seat, number,
+                    agent_call_name(kind));
+    }
     return (void *)(uintptr_t)number;
 }
 
 struct call *agent_call_newest(struct world *w)
 {
     return &w->agents->calls[w->agents->calls_count];
+}
+
+static const enum table_call table_calls[] = {
+    [CALL_OPEN] = TABLE_SESSION_OPEN,
+    [CALL_CLOSE] = TABLE_SESSION_CLOSE,
+    [CALL_ACQUIRE] = TABLE_ACQUIRE,
+    [CALL_CAMPAIGN] = TABLE_CAMPAIGN,
+    [CALL_RELEASE] = TABLE_RELEASE,
+    [CALL_PROCLAIM] = TABLE_PROCLAIM,
+    [CALL_PUT] = TABLE_SESSION_PUT,
+    [CALL_GET] = TABLE_SESSION_GET,
+    [CALL_FILE] = TABLE_NAMES,
+    [CALL_CHECK] = TABLE_CHECK,
+    [CALL_GRASP] = TABLE_OPEN,
+    [CALL_LET_GO] = TABLE_CLOSE,
+    [CALL_GRASP_READ] = TABLE_HANDLE_READ,
+    [CALL_GRASP_PUT] = TABLE_HANDLE_PUT,
+    [CALL_GRASP_DELETE] = TABLE_HANDLE_DELETE,
+    [CALL_WATCH] = TABLE_WATCH,
+};
+
+static void count_call(const struct world *w, const struct call *c)
+{
+    table_ended(w, table_calls[c->kind],
+                c->rc == LOCKD_OK          ? TABLE_OK
+                : c->rc == LOCKD_E_UNKNOWN ? TABLE_UNKNOWN
+                                           : TABLE_REFUSED);
 }
 
 /* The library refused the call at once: it was never begun. */
@@ -39,6 +95,7 @@ void agent_call_begun(struct world *w, enum lockd_rc rc)
         c->ended = true;
         c->rc = rc;
         w->agents->open--;
+        count_call(w, c);
     }
 }
 
@@ -133,7 +190,8 @@ static void see(struct world *w, uint32_t number, const struct lockd_answer *ans
     const struct history_index index = {.slot = answer->slot,
                                         .position = (uint32_t)answer->position};
     const bool reads =
-        c->kind == CALL_GET || c->kind == CALL_GRASP_READ || c->kind == CALL_CHECK;
+        plan_reads_current(&w->plan) &&
+        (c->kind == CALL_GET || c->kind == CALL_GRASP_READ || c->kind == CALL_CHECK);
     if (index.slot == 0) {
         return;
     }
@@ -184,8 +242,7 @@ static void check_sequencer(struct world *w, uint32_t number, const struct lockd
 
 /* ------------------------------------------------------------------------- end */
 
-static void on_acquired(struct world *w, struct agent *a, struct grip *grip,
-                        const struct call *c)
+static void on_acquired(struct world *w, struct agent *a, struct grip *grip, struct call *c)
 {
     grip->asking = false;
     if (c->rc != LOCKD_OK) {
@@ -193,9 +250,10 @@ static void on_acquired(struct world *w, struct agent *a, struct grip *grip,
         return;
     }
     w->agents->granted_since_heal += w->healed;
+    c->token = engine_lock_token(grip->lock);
     a->sequencer.name = grip->name;
     a->sequencer.mode = c->mode;
-    a->sequencer.token = engine_lock_token(grip->lock);
+    a->sequencer.token = c->token;
 }
 
 static void on_grasped(struct world *w, struct agent *a, struct grasp *grasp, enum lockd_rc rc)
@@ -269,12 +327,18 @@ void agent_call_done(void *context, const struct lockd_answer *answer)
                    lockd_strerror(answer->rc));
     }
     c->ended = true;
+    c->ended_us = w->now_us;
     c->rc = answer->rc;
+    c->valid = answer->valid;
+    c->content = writer_of(w, bytes_of(answer->content, answer->content_size));
     w->agents->open--;
     if (w->tracing) {
-        world_trace(w, 0, "agent", "%u, seat %u: call %u (kind %d) ends: %s %s", c->agent,
-                    c->seat, number, (int)c->kind, lockd_strerror(answer->rc), answer->detail);
+        world_trace(w, WORLD_AGENT + c->agent, "ended",
+                    "seat %u  call %u %s: %s, at [%" PRIu64 ",%" PRIu64 "]  %s", c->seat,
+                    number, agent_call_name(c->kind), lockd_strerror(answer->rc), answer->slot,
+                    answer->position, answer->detail);
     }
+    count_call(w, c);
     see(w, number, answer);
     end(w, number, answer);
 }
@@ -290,6 +354,22 @@ void calls_killed(struct world *w, uint32_t agent)
             all->open--;
         }
     }
+}
+
+static bool waits_for_others(enum call_kind kind)
+{
+    return kind == CALL_ACQUIRE || kind == CALL_CAMPAIGN;
+}
+
+bool agents_answered(struct world *w)
+{
+    const struct agents *all = w->agents;
+    for (uint32_t i = 1; i <= all->calls_count; i++) {
+        if (!all->calls[i].ended && !waits_for_others(all->calls[i].kind)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 bool agents_opening(const struct world *w, struct bytes path)

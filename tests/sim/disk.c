@@ -7,146 +7,14 @@
 
 #include "paxos/base/mutant.h"
 #include "tests/sim/audit.h"
+#include "tests/sim/disk_internal.h"
+#include "tests/sim/disk_store.h"
+#include "tests/sim/points.h"
 #include "tests/sim/replica.h"
 
-enum { HEALED_SYNC_US_MAX = 20000 };
+enum { HEALED_SYNC_US_MAX = 20000, RESTART_US_MAX = 1000000 };
 
-enum job_kind {
-    JOB_LOG,  /* Hard state, log rows, chosen mark. */
-    JOB_SET,  /* Rows of the tables, and how far they reach. */
-    JOB_READ, /* Of the log, for a peer. */
-};
-
-/* One allocation; what the batch points at follows behind it. */
-struct disk_job {
-    struct disk_job *next;
-    enum job_kind kind;
-    struct store_batch batch;
-    struct store_set set;
-    struct paxos_hard hard;
-    struct paxos_wanted wanted;
-};
-
-/* --------------------------------------------------------------- platter */
-
-static struct disk_slot *log_slot(struct disk *d, paxos_slot slot)
-{
-    assert(slot >= d->log_base);
-    const uint64_t at = slot - d->log_base;
-    if (at >= d->log_capacity) {
-        uint32_t capacity = d->log_capacity == 0 ? 256 : d->log_capacity;
-        while (at >= capacity) {
-            capacity *= 2;
-        }
-        d->log = sim_resize(d->log, capacity * sizeof *d->log);
-        d->log_capacity = capacity;
-    }
-    while (d->log_count <= at) {
-        d->log[d->log_count++] = (struct disk_slot){.present = false};
-    }
-    return &d->log[at];
-}
-
-static void forget_slot(struct disk_slot *slot)
-{
-    if (slot->present) {
-        free((void *)(uintptr_t)slot->entry.value.data.data);
-        slot->present = false;
-    }
-}
-
-static struct bytes own_bytes(struct bytes bytes)
-{
-    uint8_t *copy = sim_allocate(bytes.size + 1);
-    if (bytes.size > 0) {
-        memcpy(copy, bytes.data, bytes.size);
-    }
-    return bytes_of(copy, bytes.size);
-}
-
-static void put_entry(struct disk *d, const struct paxos_entry *entry)
-{
-    if (entry->slot < d->log_base) {
-        return; /* Trimmed since: the tables hold its effects. */
-    }
-    struct disk_slot *slot = log_slot(d, entry->slot);
-    forget_slot(slot);
-    slot->entry = *entry;
-    slot->entry.value.data = own_bytes(entry->value.data);
-    slot->present = true;
-}
-
-static void trim_log(struct disk *d, uint64_t up_to)
-{
-    uint32_t gone = 0;
-    while (gone < d->log_count && d->log_base + gone <= up_to) {
-        forget_slot(&d->log[gone]);
-        gone++;
-    }
-    memmove(d->log, d->log + gone, (d->log_count - gone) * sizeof *d->log);
-    d->log_count -= gone;
-    if (up_to >= d->log_base) {
-        d->log_base = up_to + 1;
-    }
-}
-
-static uint32_t row_place(const struct disk *d, struct bytes key)
-{
-    uint32_t low = 0, high = d->rows_count;
-    while (low < high) {
-        const uint32_t middle = low + (high - low) / 2;
-        if (bytes_compare(d->rows[middle].key, key) < 0) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
-}
-
-static void free_row(struct disk_row *row)
-{
-    free((void *)(uintptr_t)row->key.data);
-}
-
-static struct disk_row own_row(const struct lease_row *row)
-{
-    uint8_t *copy = sim_allocate(row->key.size + row->value.size + 1);
-    memcpy(copy, row->key.data, row->key.size);
-    memcpy(copy + row->key.size, row->value.data, row->value.size);
-    return (struct disk_row){.key = bytes_of(copy, row->key.size),
-                             .value = bytes_of(copy + row->key.size, row->value.size)};
-}
-
-static void delete_row(struct disk *d, uint32_t at)
-{
-    free_row(&d->rows[at]);
-    d->rows_count--;
-    memmove(&d->rows[at], &d->rows[at + 1], (d->rows_count - at) * sizeof *d->rows);
-}
-
-static void put_row(struct disk *d, const struct lease_row *row)
-{
-    const uint32_t at = row_place(d, row->key);
-    const bool found = at < d->rows_count && bytes_equal(d->rows[at].key, row->key);
-    if (row->value.data == NULL) {
-        if (found) {
-            delete_row(d, at);
-        }
-        return;
-    }
-    if (found) {
-        free_row(&d->rows[at]);
-    } else {
-        if (d->rows_count == d->rows_capacity) {
-            d->rows_capacity = d->rows_capacity == 0 ? 64 : d->rows_capacity * 2;
-            d->rows = sim_resize(d->rows, d->rows_capacity * sizeof *d->rows);
-        }
-        memmove(&d->rows[at + 1], &d->rows[at], (d->rows_count - at) * sizeof *d->rows);
-        d->rows_count++;
-    }
-    d->rows[at] = own_row(row);
-}
+/* ----------------------------------------------------------- what commits do */
 
 static void commit_log(struct world *w, struct disk *d, const struct store_batch *batch)
 {
@@ -155,7 +23,7 @@ static void commit_log(struct world *w, struct disk *d, const struct store_batch
         d->hard = *batch->hard;
     }
     for (uint32_t i = 0; i < batch->entries_count; i++) {
-        put_entry(d, &batch->entries[i]);
+        platter_put_entry(d, &batch->entries[i]);
     }
     if (batch->chosen_mark > d->chosen_mark) {
         d->chosen_mark = batch->chosen_mark;
@@ -166,7 +34,7 @@ static void commit_log(struct world *w, struct disk *d, const struct store_batch
 static void commit_rows(struct disk *d, const struct store_set *set)
 {
     for (uint32_t i = 0; i < set->rows_count; i++) {
-        put_row(d, &set->rows[i]);
+        platter_put_row(d, &set->rows[i]);
     }
 }
 
@@ -175,7 +43,7 @@ static void commit_position(struct disk *d, const struct store_set *set)
     d->applied_slot = set->applied_slot;
     d->applied_position = set->applied_position;
     d->digest = set->digest;
-    trim_log(d, set->trim < set->applied_slot ? set->trim : set->applied_slot);
+    platter_trim(d, set->trim < set->applied_slot ? set->trim : set->applied_slot);
 }
 
 /* ---------------------------------------------------------------- queue */
@@ -304,18 +172,25 @@ static void sync_later(struct world *w, struct disk *d, bool first_part)
                  .run = report, .a = d->index, .b = d->operation << 1 | (first_part ? 1 : 0)});
 }
 
+/* A real store does it by itself. */
+static bool set_apart(const struct disk *d)
+{
+    return mutant(applied_slot_apart) && d->writing->kind == JOB_SET && d->store == NULL;
+}
+
 static void begin(struct world *w, struct disk *d)
 {
     if (d->writing != NULL || d->queue_first == NULL) {
         return;
     }
     d->writing = take_operation(d);
-    sync_later(w, d, d->writing->kind == JOB_SET && mutant(applied_slot_apart));
+    sync_later(w, d, set_apart(d));
 }
 
-static void commit(struct world *w, struct disk *d)
+void disk_commit(struct world *w, struct disk *d, const struct disk_job *jobs, uint32_t count)
 {
-    for (const struct disk_job *job = d->writing; job != NULL; job = job->next) {
+    for (const struct disk_job *job = jobs; job != NULL && count > 0;
+         job = job->next, count--) {
         switch (job->kind) {
         case JOB_LOG:
             commit_log(w, d, &job->batch);
@@ -330,7 +205,7 @@ static void commit(struct world *w, struct disk *d)
     }
 }
 
-static void free_jobs(struct disk_job *job)
+void disk_free_jobs(struct disk_job *job)
 {
     while (job != NULL) {
         struct disk_job *next = job->next;
@@ -361,6 +236,15 @@ static void tell(struct world *w, struct disk *d, const struct disk_job *jobs)
     }
 }
 
+/* A write, a read or a sync has failed: the process ends, and somebody starts it
+ * again. */
+static void fail(struct world *w, struct disk *d)
+{
+    struct replica *r = w->replicas[d->index];
+    replica_crash(w, r, chance_percent(&d->rng, 30));
+    replica_boot_later(w, r, rng_between(&d->rng, 0, RESTART_US_MAX));
+}
+
 /* The operation under way has ended.  The platter has it from now on, but a
  * stopped process hears of it only when it goes on, and begins nothing before. */
 static void report(struct world *w, const struct event *event)
@@ -377,12 +261,24 @@ static void report(struct world *w, const struct event *event)
         sync_later(w, d, /* first_part= */ false);
         return;
     }
-    commit(w, d);
+    if (points_at_sync(w, w->replicas[event->a])) {
+        return;
+    }
+    if (d->store != NULL && !disk_store_write(w, d)) {
+        fail(w, d);
+        return;
+    }
+    disk_commit(w, d, d->writing, UINT32_MAX);
     struct disk_job *jobs = d->writing;
     d->writing = NULL;
+    if (d->store != NULL && !disk_store_rest(w, d, jobs)) {
+        disk_free_jobs(jobs);
+        fail(w, d);
+        return;
+    }
     begin(w, d);
     tell(w, d, jobs);
-    free_jobs(jobs);
+    disk_free_jobs(jobs);
 }
 
 /* ------------------------------------------------------------------- life */
@@ -394,24 +290,35 @@ void disk_start(struct world *w, struct disk *d, uint32_t index)
 
 void disk_stop(struct disk *d)
 {
-    for (uint32_t i = 0; i < d->log_count; i++) {
-        forget_slot(&d->log[i]);
-    }
-    for (uint32_t i = 0; i < d->rows_count; i++) {
-        free_row(&d->rows[i]);
-    }
-    free_jobs(d->writing);
-    free_jobs(d->queue_first);
-    free(d->log);
-    free(d->rows);
+    platter_free(d);
+    disk_store_free(d->store);
+    disk_free_jobs(d->writing);
+    disk_free_jobs(d->queue_first);
     *d = (struct disk){.index = d->index};
 }
 
-void disk_format(struct disk *d, uint64_t identity, const struct paxos_hard *hard)
+void disk_abandon(struct disk *d)
+{
+    disk_store_free(d->store);
+    d->store = NULL;
+}
+
+void disk_format(struct world *w, struct disk *d, uint64_t identity,
+                 const struct paxos_hard *hard)
 {
     assert(identity != 0 && d->identity == 0);
     d->identity = identity;
     d->hard = *hard;
+    d->store = w->plan.full ? disk_store_new(w, d, hard) : NULL;
+}
+
+bool disk_boot(struct world *w, struct disk *d)
+{
+    if (d->store != NULL) {
+        return disk_store_boot(w, d);
+    }
+    d->incarnation++;
+    return true;
 }
 
 void disk_write(struct world *w, struct disk *d, const struct store_batch *batch)
@@ -435,14 +342,40 @@ void disk_read_log(struct world *w, struct disk *d, const struct paxos_wanted *w
     begin(w, d);
 }
 
+uint32_t disk_under_way(const struct disk *d)
+{
+    uint32_t count = 0;
+    for (const struct disk_job *job = d->writing; job != NULL; job = job->next) {
+        count++;
+    }
+    return count;
+}
+
+static uint32_t survivors(struct disk *d)
+{
+    const uint32_t all = disk_under_way(d);
+    switch (d->fate) {
+    case DISK_CHANCE:
+        return chance_percent(&d->rng, 50) ? all : 0;
+    case DISK_THERE:
+        return all;
+    case DISK_HALF:
+        return all / 2;
+    case DISK_GONE:
+        return 0;
+    }
+    return 0;
+}
+
 void disk_crash(struct world *w, struct disk *d)
 {
-    if (d->writing != NULL && chance_percent(&d->rng, 50) &&
-        !(d->writing->kind == JOB_SET && mutant(applied_slot_apart))) {
-        commit(w, d);
+    if (d->store != NULL) {
+        disk_store_crash(w, d);
+    } else if (d->writing != NULL && !set_apart(d)) {
+        disk_commit(w, d, d->writing, survivors(d));
     }
-    free_jobs(d->writing);
-    free_jobs(d->queue_first);
+    disk_free_jobs(d->writing);
+    disk_free_jobs(d->queue_first);
     d->writing = d->queue_first = d->queue_last = NULL;
     d->operation++;
     if (d->stalled_until_us > w->now_us) {
@@ -455,18 +388,4 @@ void disk_stall(struct disk *d, uint64_t until_us)
     if (until_us > d->stalled_until_us) {
         d->stalled_until_us = until_us;
     }
-}
-
-const struct paxos_entry *disk_log_at(const struct disk *d, paxos_slot slot)
-{
-    if (slot < d->log_base || slot - d->log_base >= d->log_count) {
-        return NULL;
-    }
-    const struct disk_slot *at = &d->log[slot - d->log_base];
-    return at->present ? &at->entry : NULL;
-}
-
-paxos_slot disk_log_last(const struct disk *d)
-{
-    return d->log_base + d->log_count - 1;
 }

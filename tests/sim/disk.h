@@ -8,6 +8,9 @@
  * written when no log batch waits; reads of the log see what was queued before
  * them.  A transaction that is under way when the crash comes is there
  * afterwards, or it is not.
+ *
+ * In full mode all this is what the replica was told to be durable, and a real
+ * store behind it must have the same: see disk_store.h.
  */
 #ifndef TESTS_SIM_DISK_H
 #define TESTS_SIM_DISK_H
@@ -27,6 +30,10 @@ struct disk_slot {
 };
 
 struct disk_job;
+struct disk_store;
+
+/* What a crash leaves of the batches under way. */
+enum disk_fate { DISK_CHANCE, DISK_THERE, DISK_HALF, DISK_GONE };
 
 struct disk {
     uint32_t index; /* Of the replica. */
@@ -50,20 +57,32 @@ struct disk {
     struct disk_job *writing; /* One transaction, in order; NULL: idle. */
     uint64_t operation;       /* Number of the one under way. */
     uint64_t stalled_until_us;
+    enum disk_fate fate;
     struct rng rng;
+
+    struct disk_store *store; /* In full mode; NULL: the memory above is all there is. */
 };
 
 void disk_start(struct world *w, struct disk *d, uint32_t index);
 void disk_stop(struct disk *d);
+void disk_abandon(struct disk *d); /* Removes what is not memory. */
 
 /* Makes the store of a new replica, as `lockd init` does. */
-void disk_format(struct disk *d, uint64_t identity, const struct paxos_hard *hard);
+void disk_format(struct world *w, struct disk *d, uint64_t identity,
+                 const struct paxos_hard *hard);
+
+/* A process starts, and raises the incarnation.  False: it can't; then it starts
+ * again later by itself, or, on a damaged store, never. */
+bool disk_boot(struct world *w, struct disk *d);
 
 /* Copies the batch and queues it. */
 void disk_write(struct world *w, struct disk *d, const struct store_batch *batch);
 
 /* Queues a read of the log; replica_log_was_read() gets the answer. */
 void disk_read_log(struct world *w, struct disk *d, const struct paxos_wanted *wanted);
+
+/* Batches that are being written: one transaction. */
+uint32_t disk_under_way(const struct disk *d);
 
 /* The process is gone. */
 void disk_crash(struct world *w, struct disk *d);

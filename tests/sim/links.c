@@ -1,81 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "tests/sim/links.h"
-
-#include <assert.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
-#include "lockd/gateway.h"
-#include "tests/sim/agents.h"
 #include "tests/sim/audit.h"
-#include "tests/sim/links_watch.h"
-#include "tests/sim/net.h"
+#include "tests/sim/links_internal.h"
 #include "tests/sim/sometimes.h"
 #include "tests/sim/workload.h"
 
 enum {
     STALL_US_MAX = 4000000,
-    NARROW_OCTETS = 700,      /* What a narrow connection holds before events wait, ... */
-    WIDE_OCTETS = 128 * 1024, /* ... and a usual one. */
-    BRINK_US = 1500,          /* About a deadline. */
-    BRINK_LEASE_MS = 5000,    /* Of longer leases too much would be held back. */
-};
-
-/* What travels in one direction.  An event says how far it has come. */
-struct pipe {
-    char *data;
-    size_t size, capacity;
-    size_t taken; /* Delivered. */
-    uint64_t last_at_us;
-    uint64_t stalled_until_us;
-};
-
-/* A request that has not been answered. */
-struct question {
-    uint64_t tag;
-    uint64_t session, request;
-    bool waited; /* A KeepAlive that could be read while the process was away. */
-    bool removes_watches;
-    bool names_node;
-    struct bytes path;
-    uint64_t *watches; /* That it adds; owned. */
-    uint32_t watches_count;
-    char id[WIRE_ID_MAX + 1];
-    size_t id_size;
-};
-
-struct link_of_agent {
-    uint32_t agent, replica;
-    uint64_t number; /* As the agent knows it. */
-    uint64_t life;   /* Of the replica's process; 0: not connected. */
-    bool closed;     /* At the agent's end. */
-    bool forgotten;  /* At the replica's. */
-    bool silent;     /* Accepted by something that never reads. */
-    bool slow;       /* As the service knows it ... */
-    bool was_slow;   /* ... and ever did. */
-    struct pipe up, down;
-    struct link_watches watches;
-    struct question *open;
-    uint32_t open_count, open_capacity;
-};
-
-struct links {
-    struct rng rng;
-    struct link_of_agent *all; /* By number, from LINKS_FIRST. */
-    uint64_t count, capacity;
-    uint64_t tags;
-    uint64_t answers;                          /* To requests of sessions. */
-    uint32_t reset_ppm, stall_ppm, silent_ppm; /* Of answers, answers, connections. */
-    uint32_t brink_ppm;                        /* Of answers to KeepAlives. */
-    uint32_t octets;                           /* That a connection holds. */
-    uint64_t held_until_us[AGENTS_MAX];        /* What an agent sends arrives no sooner. */
-    bool gap_agents[AGENTS_MAX];
-    struct gateway *gateways[PLAN_REPLICAS_MAX];
-    struct wire_memory memory;
-    struct wire_buffer buffer;
+    BRINK_US = 1500,       /* About a deadline. */
+    BRINK_LEASE_MS = 5000, /* Of longer leases too much would be held back. */
 };
 
 /* The gateway draws keys and session ids from the system; here that is the
@@ -91,161 +28,7 @@ ssize_t getrandom(void *buffer, size_t size, unsigned flags)
     return (ssize_t)size;
 }
 
-static struct link_of_agent *link_at(struct world *w, uint64_t link)
-{
-    assert(link >= LINKS_FIRST && link - LINKS_FIRST < w->links->count);
-    return &w->links->all[link - LINKS_FIRST];
-}
-
-static void on_dialled(struct world *w, const struct event *event);
-static void on_up(struct world *w, const struct event *event);
-static void on_down(struct world *w, const struct event *event);
-static void on_lost(struct world *w, const struct event *event);
-static void on_forgotten(struct world *w, const struct event *event);
-static void on_fullness(struct world *w, const struct event *event);
-
-/* --------------------------------------------------------------------- pipes */
-
-static void push(struct pipe *p, const void *data, size_t size)
-{
-    if (p->size + size > p->capacity) {
-        p->capacity = 2 * (p->size + size);
-        p->data = sim_resize(p->data, p->capacity);
-    }
-    memcpy(p->data + p->size, data, size);
-    p->size += size;
-}
-
-static uint64_t arrival_us(struct world *w, struct pipe *p)
-{
-    uint64_t at_us = w->now_us + net_delay_us(w, &w->links->rng);
-    at_us = at_us > p->last_at_us ? at_us : p->last_at_us;
-    at_us = at_us > p->stalled_until_us ? at_us : p->stalled_until_us;
-    p->last_at_us = at_us;
-    return at_us;
-}
-
-static void send_through(struct world *w, uint64_t link, struct pipe *p, const void *data,
-                         size_t size, void (*run)(struct world *w, const struct event *event))
-{
-    push(p, data, size);
-    if (chance_percent(&w->links->rng, 20)) { /* Cut anywhere. */
-        const uint64_t cut = p->size - rng_below(&w->links->rng, size);
-        world_at(w, arrival_us(w, p), (struct event){.run = run, .a = link, .b = cut});
-    }
-    world_at(w, arrival_us(w, p), (struct event){.run = run, .a = link, .b = p->size});
-}
-
-/* --------------------------------------------------------------- begin and end */
-
-uint64_t link_dial(struct world *w, uint32_t agent, uint64_t number, uint32_t replica)
-{
-    struct links *l = w->links;
-    if (l->count == l->capacity) {
-        l->capacity = l->capacity == 0 ? 64 : l->capacity * 2;
-        l->all = sim_resize(l->all, l->capacity * sizeof *l->all);
-    }
-    const uint64_t link = LINKS_FIRST + l->count;
-    l->all[l->count++] =
-        (struct link_of_agent){.agent = agent,
-                               .replica = replica,
-                               .number = number,
-                               .silent = !w->healed && chance_ppm(&l->rng, l->silent_ppm)};
-    world_at(w, w->now_us + 2 * net_delay_us(w, &l->rng),
-             (struct event){.run = on_dialled, .a = link});
-    return link;
-}
-
-static void on_dialled(struct world *w, const struct event *event)
-{
-    struct link_of_agent *k = link_at(w, event->a);
-    const struct replica *r = w->replicas[k->replica];
-    const uint64_t cut_us = workload_cut_until_us(w, k->replica);
-    if (k->closed) {
-        return;
-    }
-    const uint64_t stopped_us = agent_stopped_until_us(w, k->agent);
-    if (cut_us > w->now_us || stopped_us > w->now_us) {
-        world_at(w, cut_us > stopped_us ? cut_us : stopped_us, *event);
-    } else if (replica_is_up(r)) {
-        k->life = r->life;
-        agent_connected(w, k->agent, k->number);
-    } else if (!r->dark) {
-        agent_lost(w, k->agent, k->number, "Connection refused");
-    }
-}
-
-/* The agent hears that it broke. */
-static void break_link(struct world *w, uint64_t link)
-{
-    struct link_of_agent *k = link_at(w, link);
-    if (!k->closed) {
-        world_at(w, w->now_us + net_delay_us(w, &w->links->rng),
-                 (struct event){.run = on_lost, .a = link});
-    }
-}
-
-static void on_lost(struct world *w, const struct event *event)
-{
-    struct link_of_agent *k = link_at(w, event->a);
-    const uint64_t stopped_us = agent_stopped_until_us(w, k->agent);
-    if (k->closed) {
-        return;
-    }
-    if (stopped_us > w->now_us) {
-        world_at(w, stopped_us, *event);
-        return;
-    }
-    agent_lost(w, k->agent, k->number, "Connection reset by peer");
-}
-
-void link_close(struct world *w, uint64_t link)
-{
-    struct link_of_agent *k = link_at(w, link);
-    if (!k->closed) {
-        k->closed = true;
-        world_at(w, arrival_us(w, &k->up), (struct event){.run = on_forgotten, .a = link});
-    }
-}
-
-static void on_forgotten(struct world *w, const struct event *event)
-{
-    struct link_of_agent *k = link_at(w, event->a);
-    struct replica *r = w->replicas[k->replica];
-    if (k->forgotten || (replica_is_up(r) && replica_postpone(w, r, event))) {
-        return;
-    }
-    k->forgotten = true;
-    while (k->open_count > 0) {
-        free(k->open[--k->open_count].watches);
-    }
-    link_watches_end(&k->watches);
-    if (replica_is_up(r) && k->life == r->life) {
-        replica_forget(w, r, event->a);
-    }
-}
-
 /* ----------------------------------------------------------------------- up */
-
-void link_send(struct world *w, uint64_t link, const void *data, size_t size)
-{
-    struct link_of_agent *k = link_at(w, link);
-    const uint64_t held_until_us = w->links->held_until_us[k->agent];
-    if (held_until_us > k->up.stalled_until_us) {
-        k->up.stalled_until_us = held_until_us;
-    }
-    send_through(w, link, &k->up, data, size, on_up);
-}
-
-void links_hold(struct world *w, uint32_t replica, uint64_t until_us)
-{
-    struct links *l = w->links;
-    for (uint64_t i = 0; i < l->count; i++) {
-        if (l->all[i].replica == replica && !l->all[i].closed) {
-            l->all[i].up.stalled_until_us = until_us;
-        }
-    }
-}
 
 /* "/ls/CELL/path"; the root's is "". */
 static struct bytes path_of(struct world *w, struct wire_text name)
@@ -346,7 +129,7 @@ static void step_lines(struct world *w, struct replica *r, uint64_t link, size_t
     }
 }
 
-static void on_up(struct world *w, const struct event *event)
+void links_on_up(struct world *w, const struct event *event)
 {
     const struct link_of_agent *k = link_at(w, event->a);
     struct replica *r = w->replicas[k->replica];
@@ -358,7 +141,7 @@ static void on_up(struct world *w, const struct event *event)
         world_at(w, cut_us, *event);
     } else if (!replica_is_up(r) || r->life != k->life) {
         if (replica_is_up(r) || !r->dark) {
-            break_link(w, event->a);
+            link_reset(w, event->a);
         }
     } else if (!replica_postpone(w, r, event)) {
         step_lines(w, r, event->a, event->b);
@@ -386,30 +169,18 @@ static bool lose(struct world *w, uint64_t link, bool of_session)
 {
     struct links *l = w->links;
     struct link_of_agent *k = link_at(w, link);
-    if (k->silent) {
+    if (k->silent || k->torn) {
         return true;
     }
     const bool chosen = of_session && ++l->answers == w->plan.lose_answer;
     if (chosen || (!w->healed && chance_ppm(&l->rng, l->reset_ppm))) {
-        break_link(w, link); /* And the answer is lost. */
-        k->silent = true;
+        link_break(w, link); /* And the answer is lost. */
         return true;
     }
     if (!w->healed && chance_ppm(&l->rng, l->stall_ppm)) {
         k->down.stalled_until_us = w->now_us + rng_below(&l->rng, STALL_US_MAX);
     }
     return false;
-}
-
-/* What is in the buffer leaves; who leaves too much unread is slow. */
-static void send_down(struct world *w, uint64_t link)
-{
-    struct links *l = w->links;
-    struct link_of_agent *k = link_at(w, link);
-    send_through(w, link, &k->down, l->buffer.data, l->buffer.size, on_down);
-    if (!k->slow && k->down.size - k->down.taken > l->octets) {
-        world_at(w, w->now_us, (struct event){.run = on_fullness, .a = link});
-    }
 }
 
 /* The next KeepAlive of the session arrives just when its lease is over. */
@@ -466,7 +237,7 @@ void links_reply(struct world *w, struct replica *r, const struct service_reply 
     l->buffer.size = 0;
     gateway_reply(l->gateways[r->index], reply,
                   (struct wire_text){.data = q.id, .size = q.id_size}, &l->buffer);
-    send_down(w, reply->client);
+    link_send_down(w, reply->client);
 }
 
 static bool removing_watches(const struct link_of_agent *k)
@@ -509,7 +280,7 @@ void links_event(struct world *w, struct replica *r, const struct service_event 
     } else {
         gateway_event(l->gateways[r->index], event, &l->buffer);
     }
-    send_down(w, event->client);
+    link_send_down(w, event->client);
 }
 
 bool links_told_gap(const struct world *w, uint32_t agent)
@@ -518,7 +289,7 @@ bool links_told_gap(const struct world *w, uint32_t agent)
 }
 
 /* What conn.c says of a connection's unsent octets. */
-static void on_fullness(struct world *w, const struct event *event)
+void links_on_fullness(struct world *w, const struct event *event)
 {
     struct link_of_agent *k = link_at(w, event->a);
     struct replica *r = w->replicas[k->replica];
@@ -533,26 +304,6 @@ static void on_fullness(struct world *w, const struct event *event)
         k->was_slow |= slow;
         replica_slow(w, r, event->a, slow);
     }
-}
-
-static void on_down(struct world *w, const struct event *event)
-{
-    struct link_of_agent *k = link_at(w, event->a);
-    const uint64_t cut_us = workload_cut_until_us(w, k->replica);
-    const uint64_t stopped_us = agent_stopped_until_us(w, k->agent);
-    if (k->closed || k->silent || event->b <= k->down.taken) {
-        return;
-    }
-    if (cut_us > w->now_us || stopped_us > w->now_us) {
-        world_at(w, cut_us > stopped_us ? cut_us : stopped_us, *event);
-        return;
-    }
-    const size_t from = k->down.taken;
-    k->down.taken = event->b;
-    if (k->slow) {
-        world_at(w, w->now_us, (struct event){.run = on_fullness, .a = event->a});
-    }
-    agent_received(w, k->agent, k->number, k->down.data + from, event->b - from);
 }
 
 /* ---------------------------------------------------------------------- judgement */
@@ -590,16 +341,7 @@ void links_start(struct world *w)
     struct links *l = sim_allocate(sizeof *l);
     *l = (struct links){.rng = {.state = w->seed * UINT64_C(0x9e3779b97f4a7c15) ^ 0x6c696e6b}};
     w->links = l;
-    const bool calm = w->plan.faults == 0;
-    l->reset_ppm =
-        calm || chance_percent(&l->rng, 40) ? 0 : (uint32_t)rng_below(&l->rng, 200000);
-    l->stall_ppm =
-        calm || chance_percent(&l->rng, 60) ? 0 : (uint32_t)rng_below(&l->rng, 100000);
-    l->silent_ppm =
-        calm || chance_percent(&l->rng, 60) ? 0 : (uint32_t)rng_below(&l->rng, 200000);
-    l->brink_ppm =
-        calm || chance_percent(&l->rng, 70) ? 0 : (uint32_t)rng_below(&l->rng, 50000);
-    l->octets = calm || chance_percent(&l->rng, 60) ? WIDE_OCTETS : NARROW_OCTETS;
+    links_draw(w, w->plan.faults == 0);
     for (uint32_t i = 0; i < w->plan.replicas; i++) {
         const struct gateway_config config = {.cell = "sim",
                                               .principal = "",

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * links.h -- connections between agents and replicas: octets in order, cut
- * anywhere, late, stalled one way, swallowed by a silent endpoint, or reset.
+ * anywhere, late, stalled one way, single, swallowed by a silent endpoint, left
+ * behind by one that is gone, or reset in mid-line.
  *
  * At a replica's end stand the daemon's real gateway and the real wire code.
  */
@@ -26,11 +27,23 @@ uint64_t link_dial(struct world *w, uint32_t agent, uint64_t number, uint32_t re
 /* The agent closes it, or its process has died. */
 void link_close(struct world *w, uint64_t link);
 
+/* It breaks: nothing more comes through, and the agent hears of it. */
+void link_break(struct world *w, uint64_t link);
+
+/* How much of `size` the connection takes at once; not 0. */
+size_t link_room(struct world *w, uint64_t link, size_t size);
+
 /* The agent sends. */
 void link_send(struct world *w, uint64_t link, const void *data, size_t size);
 
 /* What agents send to a replica is held back until then. */
 void links_hold(struct world *w, uint32_t replica, uint64_t until_us);
+
+/* What a replica sends to agents is held back until then. */
+void links_hold_answers(struct world *w, uint32_t replica, uint64_t until_us);
+
+/* Whatever held octets back is over. */
+void links_heal(struct world *w);
 
 /* The process proposes the end of a session. */
 void links_expiry_proposed(struct world *w, const struct replica *r, uint64_t session);

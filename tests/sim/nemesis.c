@@ -1,30 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/sim/nemesis_internal.h"
 
-#include <string.h>
-
+#include "tests/sim/agents.h"
+#include "tests/sim/audit.h"
+#include "tests/sim/links.h"
 #include "tests/sim/net.h"
 #include "tests/sim/replica.h"
+#include "tests/sim/sometimes.h"
+#include "tests/sim/table.h"
 #include "tests/sim/workload.h"
 
-enum { MS = 1000 };
-
-static uint64_t between_ms(struct world *w, uint64_t low, uint64_t high)
-{
-    return rng_between(&w->chance, low * MS, high * MS);
-}
-
-static uint32_t any_index(struct world *w)
-{
-    return (uint32_t)rng_below(&w->chance, w->plan.replicas);
-}
-
-/* Mostly the master, because that is where it hurts. */
-static struct replica *victim(struct world *w)
+struct replica *nemesis_victim(struct world *w)
 {
     struct replica *master = replica_master(w);
     return master != NULL && chance_percent(&w->chance, 60) ? master
-                                                            : w->replicas[any_index(w)];
+                                                            : w->replicas[nemesis_any(w)];
 }
 
 /* Restarting at once is the dangerous case: what was granted is still valid. */
@@ -45,111 +35,6 @@ static void kill_and_restart(struct world *w, struct replica *r, uint64_t delay_
     }
 }
 
-/* ------------------------------------------------------------------- links */
-
-/* A cut that ends by itself. */
-static void on_mend(struct world *w, const struct event *event)
-{
-    w->net->links[event->a][event->b].cut = false;
-}
-
-static void cut_link(struct world *w, uint32_t from, uint32_t to, uint64_t for_us)
-{
-    if (from == to) {
-        return;
-    }
-    w->net->links[from][to].cut = true;
-    if (chance_percent(&w->chance, 50)) {
-        net_reset(w, from, to);
-    }
-    world_at(w, w->now_us + for_us, (struct event){.run = on_mend, .a = from, .b = to});
-}
-
-/* Between `index` and all others; `in`, `out`: which directions. */
-static void cut_off(struct world *w, uint32_t index, bool in, bool out, uint64_t for_us)
-{
-    for (uint32_t i = 0; i < w->plan.replicas; i++) {
-        if (out) {
-            cut_link(w, index, i, for_us);
-        }
-        if (in) {
-            cut_link(w, i, index, for_us);
-        }
-    }
-}
-
-void nemesis_cut_off(struct world *w, uint32_t index, uint64_t for_us)
-{
-    cut_off(w, index, /* in= */ true, /* out= */ true, for_us);
-}
-
-static void cut_random_links(struct world *w, uint64_t for_us)
-{
-    for (uint32_t from = 0; from < w->plan.replicas; from++) {
-        for (uint32_t to = 0; to < w->plan.replicas; to++) {
-            if (chance_percent(&w->chance, 30)) {
-                cut_link(w, from, to, for_us);
-            }
-        }
-    }
-}
-
-static void strike_cut(struct world *w)
-{
-    const uint64_t for_us = between_ms(w, 100, 6000);
-    const uint32_t index = victim(w)->index;
-    switch (rng_below(&w->chance, 5)) {
-    case 0:
-        cut_off(w, index, /* in= */ true, /* out= */ false, for_us);
-        break;
-    case 1:
-        cut_off(w, index, /* in= */ false, /* out= */ true, for_us);
-        break;
-    case 2:
-        cut_random_links(w, for_us);
-        break;
-    default:
-        cut_off(w, index, /* in= */ true, /* out= */ true, for_us);
-        break;
-    }
-}
-
-static void strike_clog(struct world *w)
-{
-    const uint64_t until_us = w->now_us + between_ms(w, 50, 3000);
-    const uint32_t index = victim(w)->index;
-    const bool in = chance_percent(&w->chance, 50);
-    for (uint32_t i = 0; i < w->plan.replicas; i++) {
-        if (i != index && chance_percent(&w->chance, 70)) {
-            w->net->links[in ? i : index][in ? index : i].clogged_until_us = until_us;
-        }
-    }
-}
-
-static void strike_reset(struct world *w)
-{
-    const uint32_t index = victim(w)->index;
-    for (uint32_t i = 0; i < w->plan.replicas; i++) {
-        if (i != index && chance_percent(&w->chance, 70)) {
-            net_reset(w, index, i);
-            net_reset(w, i, index);
-        }
-    }
-}
-
-static void strike_slow(struct world *w)
-{
-    const uint32_t index = victim(w)->index;
-    const bool in = chance_percent(&w->chance, 50);
-    const bool worse = chance_percent(&w->chance, 60);
-    for (uint32_t i = 0; i < w->plan.replicas; i++) {
-        if (i != index) {
-            w->net->links[in ? i : index][in ? index : i].slower_us =
-                worse ? between_ms(w, 50, 450) : 0;
-        }
-    }
-}
-
 /* --------------------------------------------------------------- processes */
 
 static void strike_crash_all(struct world *w)
@@ -163,7 +48,7 @@ static void strike_crash_all(struct world *w)
 
 static void strike_crash(struct world *w)
 {
-    struct replica *r = victim(w);
+    struct replica *r = nemesis_victim(w);
     if (r->state == REPLICA_UP && chance_percent(&w->chance, 40)) {
         /* In the midst of a turn, a few sends from now. */
         r->crash_after_sends = 1 + (uint32_t)rng_below(&w->chance, 12);
@@ -173,18 +58,27 @@ static void strike_crash(struct world *w)
     }
 }
 
-static void strike_pause(struct world *w)
+static uint64_t pause_us(struct world *w)
 {
     const uint64_t kind = rng_below(&w->chance, 100);
-    replica_pause(w, victim(w),
-                  kind < 50   ? between_ms(w, 50, 1000)
-                  : kind < 85 ? between_ms(w, 1000, 4000)
-                              : between_ms(w, 4000, 20000));
+    return kind < 50   ? between_ms(w, 50, 1000)
+           : kind < 85 ? between_ms(w, 1000, 4000)
+                       : between_ms(w, 4000, 20000);
+}
+
+static void strike_pause(struct world *w)
+{
+    replica_pause(w, nemesis_victim(w), pause_us(w));
+}
+
+static void strike_freeze(struct world *w)
+{
+    replica_freeze(w, nemesis_victim(w), pause_us(w));
 }
 
 static void strike_stall(struct world *w)
 {
-    disk_stall(&victim(w)->disk, w->now_us + between_ms(w, 100, 5000));
+    disk_stall(&nemesis_victim(w)->disk, w->now_us + between_ms(w, 100, 5000));
 }
 
 static void on_room(struct world *w, const struct event *event)
@@ -197,7 +91,7 @@ static void on_room(struct world *w, const struct event *event)
 
 static void strike_low_space(struct world *w)
 {
-    struct replica *r = victim(w);
+    struct replica *r = nemesis_victim(w);
     if (replica_is_up(r)) {
         service_low_space(r->service, /* low= */ true);
         world_at(w, w->now_us + between_ms(w, 100, 3000),
@@ -213,7 +107,8 @@ static void strike_coup(struct world *w)
     if (master == NULL) {
         return;
     }
-    cut_off(w, master->index, /* in= */ true, /* out= */ true, between_ms(w, 500, 4000));
+    nemesis_cut_directions(w, master->index, /* in= */ true, /* out= */ true,
+                           between_ms(w, 500, 4000));
     for (uint32_t i = 0; i < w->plan.replicas; i++) {
         if (i != master->index) {
             kill_and_restart(w, w->replicas[i], rng_below(&w->chance, 30 * MS));
@@ -237,7 +132,8 @@ static void on_succession(struct world *w, const struct event *event)
     workload_burst(w, master->index);
     const uint64_t delay_us = rng_below(&w->chance, 30 * MS);
     if (chance_percent(&w->chance, 50)) {
-        cut_off(w, master->index, /* in= */ true, /* out= */ true, between_ms(w, 300, 1500));
+        nemesis_cut_directions(w, master->index, /* in= */ true, /* out= */ true,
+                               between_ms(w, 300, 1500));
     } else {
         master->crash_after_sends = 1 + (uint32_t)rng_below(&w->chance, 20);
         replica_boot_later(w, master, delay_us + between_ms(w, 50, 500));
@@ -266,7 +162,7 @@ static void on_late_acks(struct world *w, const struct event *event)
             if (i != r->index) {
                 w->net->links[r->index][i].cut = true;
                 world_at(w, w->now_us + 2000 * MS,
-                         (struct event){.run = on_mend, .a = r->index, .b = i});
+                         (struct event){.run = nemesis_on_mend, .a = r->index, .b = i});
             }
         }
         const uint64_t late_us =
@@ -294,11 +190,6 @@ static void strike_late_acks(struct world *w)
 
 /* ----------------------------------------------------------------- clients */
 
-static void strike_client_cut(struct world *w)
-{
-    workload_cut(w, victim(w)->index, w->now_us + between_ms(w, 100, 4000));
-}
-
 /* Many slots in flight, some of whose accepts get lost. */
 static void strike_burst(struct world *w)
 {
@@ -309,7 +200,7 @@ static void strike_burst(struct world *w)
     workload_burst(w, master->index);
     for (uint32_t i = 0; i < w->plan.replicas; i++) {
         if (chance_percent(&w->chance, 60)) {
-            cut_link(w, master->index, i, between_ms(w, 1, 40));
+            nemesis_cut_link(w, master->index, i, between_ms(w, 1, 40));
         }
     }
     if (master->state == REPLICA_UP && chance_percent(&w->chance, 70)) {
@@ -338,7 +229,7 @@ static void on_deafen(struct world *w, const struct event *event)
         if (i != event->a && !w->healed) {
             w->net->links[i][event->a].cut = true;
             world_at(w, w->now_us + 1000 * MS,
-                     (struct event){.run = on_mend, .a = i, .b = event->a});
+                     (struct event){.run = nemesis_on_mend, .a = i, .b = event->a});
         }
     }
 }
@@ -358,16 +249,16 @@ static void on_second_loss(struct world *w, const struct event *event)
 static void usurp_partly(struct world *w, const struct replica *master)
 {
     const uint32_t replicas = w->plan.replicas;
-    const uint32_t first = master->index + 1 + any_index(w);
+    const uint32_t first = master->index + 1 + nemesis_any(w);
     for (uint32_t i = 0, lost = 0; i < replicas && lost < plan_majority(&w->plan); i++) {
         const uint32_t other = (first + i) % replicas;
         if (other == master->index) {
             continue;
         }
         lost++;
-        cut_link(w, master->index, other, between_ms(w, 60, 600));
+        nemesis_cut_link(w, master->index, other, between_ms(w, 60, 600));
         if (chance_percent(&w->chance, 50)) {
-            cut_link(w, other, master->index, between_ms(w, 200, 600));
+            nemesis_cut_link(w, other, master->index, between_ms(w, 200, 600));
         }
     }
     workload_burst(w, master->index);
@@ -397,14 +288,14 @@ static void strike_usurp(struct world *w)
         world_at(w, w->now_us + between_ms(w, 2, 50),
                  (struct event){.run = on_deafen, .a = master->index});
     } else {
-        cut_off(w, master->index, /* in= */ true, /* out= */ true, 2 * for_us);
+        nemesis_cut_directions(w, master->index, /* in= */ true, /* out= */ true, 2 * for_us);
     }
     nemesis_report_gone(w, master);
 }
 
 static void strike_clock_jump(struct world *w)
 {
-    clock_jump(&victim(w)->clock, w->now_us, between_ms(w, 1, 5000));
+    clock_jump(&nemesis_victim(w)->clock, w->now_us, between_ms(w, 1, 5000));
 }
 
 /* --------------------------------------------------------------------- all */
@@ -413,16 +304,19 @@ static void strike(struct world *w, enum fault fault)
 {
     switch (fault) {
     case FAULT_CUT:
-        strike_cut(w);
+        nemesis_cut(w);
         break;
     case FAULT_CLOG:
-        strike_clog(w);
+        nemesis_clog(w);
         break;
     case FAULT_RESET:
-        strike_reset(w);
+        nemesis_reset(w);
         break;
     case FAULT_SLOW:
-        strike_slow(w);
+        nemesis_slow(w);
+        break;
+    case FAULT_GRAPH:
+        nemesis_graph(w);
         break;
     case FAULT_CRASH:
         strike_crash(w);
@@ -433,11 +327,14 @@ static void strike(struct world *w, enum fault fault)
     case FAULT_PAUSE:
         strike_pause(w);
         break;
+    case FAULT_FREEZE:
+        strike_freeze(w);
+        break;
     case FAULT_STALL:
         strike_stall(w);
         break;
     case FAULT_HAND_OVER:
-        replica_leave(w, victim(w), between_ms(w, 0, 2000));
+        replica_leave(w, nemesis_victim(w), between_ms(w, 0, 2000));
         break;
     case FAULT_COUP:
         strike_coup(w);
@@ -446,7 +343,10 @@ static void strike(struct world *w, enum fault fault)
         strike_succession(w);
         break;
     case FAULT_CLIENT_CUT:
-        strike_client_cut(w);
+        nemesis_client_cut(w);
+        break;
+    case FAULT_DUMB:
+        nemesis_dumb(w);
         break;
     case FAULT_LOW_SPACE:
         strike_low_space(w);
@@ -461,7 +361,7 @@ static void strike(struct world *w, enum fault fault)
         strike_usurp(w);
         break;
     case FAULT_FALSE_GONE:
-        nemesis_report_gone(w, victim(w));
+        nemesis_report_gone(w, nemesis_victim(w));
         break;
     case FAULT_CLOCK_JUMP:
         strike_clock_jump(w);
@@ -484,7 +384,7 @@ static void trace_strike(struct world *w, enum fault fault)
         FAULT_MAP(TEXT)
 #undef TEXT
     };
-    world_trace(w, 0, "nemesis", "%s", texts[fault]);
+    world_trace(w, WORLD_ITSELF, "nemesis", "%s", texts[fault]);
 }
 
 static void on_strike(struct world *w, const struct event *event)
@@ -497,6 +397,7 @@ static void on_strike(struct world *w, const struct event *event)
         if (w->tracing) {
             trace_strike(w, fault);
         }
+        table_struck(w, fault);
         strike(w, fault);
     }
     /* Faults that the plan does not have were drawn in vain, and cost no time. */
@@ -508,32 +409,87 @@ static void on_strike(struct world *w, const struct event *event)
 
 void nemesis_start(struct world *w)
 {
+    nemesis_disk_start(w);
     if (w->plan.faults != 0) {
         world_at(w, rng_below(&w->chance, 2 * (uint64_t)w->plan.fault_every_us),
                  (struct event){.run = on_strike});
     }
 }
 
+/* Who is hurt for good: a minority, and nobody while the cell needs all its founders
+ * to be formed. */
+static uint32_t draw_hurt(struct world *w)
+{
+    uint32_t hurt = 0;
+    const uint32_t most = w->plan.replicas - plan_majority(&w->plan);
+    for (uint32_t i = 0; w->plan.spoiled && audit_masters(w) > 0 && i < most; i++) {
+        hurt |= UINT32_C(1) << nemesis_any(w);
+    }
+    return hurt;
+}
+
+static void heal(struct world *w, struct replica *r)
+{
+    const int32_t half = PLAN_DRIFT_PPM / 2;
+    workload_cut(w, r->index, 0);
+    clock_jump(&r->clock, w->now_us, 0);
+    r->clock.rate_ppm = r->clock.rate_ppm > half    ? half
+                        : r->clock.rate_ppm < -half ? -half
+                                                    : r->clock.rate_ppm;
+    r->crash_after_sends = 0;
+    r->disk.stalled_until_us = w->now_us;
+    replica_resume(w, r);
+    if (!replica_is_up(r)) {
+        replica_boot(w, r);
+    }
+}
+
+enum injury { DEAD, STOPPED, CUT_OFF, DEAF, MUTE, INJURIES };
+
+static void hurt(struct world *w, struct replica *r)
+{
+    static const char *const texts[INJURIES] = {"dead", "stopped", "cut off", "deaf", "mute"};
+    const enum injury injury = (enum injury)rng_below(&w->chance, INJURIES);
+    if (w->tracing) {
+        world_trace(w, WORLD_ITSELF, "nemesis", "replica %u stays %s", r->index + 1,
+                    texts[injury]);
+    }
+    sometimes_if(r->state == REPLICA_UP && r->status.serving, master_stays_hurt);
+    if (injury != DEAD) {
+        heal(w, r);
+    } else if (replica_is_up(r)) {
+        replica_crash(w, r, chance_percent(&w->chance, 50));
+    }
+    if (injury == STOPPED) {
+        replica_pause(w, r, 0);
+    }
+    r->finished = injury == DEAD || injury == STOPPED;
+    if (!r->finished) {
+        nemesis_cut_for_good(w, r->index, /* in= */ injury != MUTE, /* out= */ injury != DEAF);
+    }
+}
+
 void nemesis_end(struct world *w)
 {
-    if (w->tracing) {
-        world_trace(w, 0, "nemesis", "all is well from now on");
-    }
     w->healed = true;
+    w->hurt = draw_hurt(w);
+    if (nemesis_disk_struck(w) != 0) {
+        w->hurt = nemesis_disk_struck(w);
+    }
+    nemesis_disk_end(w);
+    if (w->tracing) {
+        world_trace(w, WORLD_ITSELF, "nemesis", "%s is well from now on",
+                    w->hurt == 0 ? "all" : "a majority");
+    }
     net_heal(w);
     for (uint32_t i = 0; i < w->plan.replicas; i++) {
         struct replica *r = w->replicas[i];
-        const int32_t half = PLAN_DRIFT_PPM / 2;
-        workload_cut(w, i, 0);
-        clock_jump(&r->clock, w->now_us, 0);
-        r->clock.rate_ppm = r->clock.rate_ppm > half    ? half
-                            : r->clock.rate_ppm < -half ? -half
-                                                        : r->clock.rate_ppm;
-        r->crash_after_sends = 0;
-        r->disk.stalled_until_us = w->now_us;
-        replica_resume(w, r);
-        if (!replica_is_up(r)) {
-            replica_boot(w, r);
+        if (world_hurt(w, i)) {
+            hurt(w, r);
+        } else {
+            heal(w, r);
         }
     }
+    links_heal(w);
+    agents_heal(w);
 }

@@ -9,13 +9,6 @@
 #include "tests/sim/links.h"
 #include "tests/sim/replica.h"
 
-enum { MS = 1000 };
-
-static uint64_t between_ms(struct world *w, uint64_t low, uint64_t high)
-{
-    return rng_between(&w->chance, low * MS, high * MS);
-}
-
 static void on_stop_agents(struct world *w, const struct event *event)
 {
     if (!w->healed) {
@@ -54,14 +47,25 @@ static void on_stop_master(struct world *w, const struct event *event)
 
 /* KeepAlives come so late that a deadline falls while they can be read already,
  * by a master that is away. */
-void nemesis_late_keepalives(struct world *w)
+static void on_late_keepalives(struct world *w, const struct event *event)
 {
     const struct replica *master = replica_master(w);
-    if (master == NULL) {
+    if (w->healed || event->a == 0) {
         return;
     }
-    const uint64_t held_us = between_ms(w, 550, 1000);
-    links_hold(w, master->index, w->now_us + held_us);
-    world_at(w, w->now_us + held_us - between_ms(w, 1, 60),
-             (struct event){.run = on_stop_master, .a = master->index, .b = master->life});
+    if (master != NULL) {
+        const uint64_t held_us = between_ms(w, 550, 1000);
+        links_hold(w, master->index, w->now_us + held_us);
+        world_at(w, w->now_us + held_us - between_ms(w, 1, 60),
+                 (struct event){.run = on_stop_master, .a = master->index, .b = master->life});
+    }
+    world_at(w, w->now_us + between_ms(w, 1800, 2600),
+             (struct event){.run = on_late_keepalives, .a = event->a - 1});
+}
+
+/* A deadline is seldom hit at the first attempt. */
+void nemesis_late_keepalives(struct world *w)
+{
+    enum { ATTEMPTS = 3 };
+    on_late_keepalives(w, &(struct event){.a = ATTEMPTS});
 }

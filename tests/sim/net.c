@@ -5,6 +5,7 @@
 
 #include "paxos/describe.h"
 #include "tests/sim/replica.h"
+#include "tests/sim/sometimes.h"
 
 enum {
     HEALED_DELAY_US_MAX = 20000,
@@ -123,6 +124,19 @@ static void dispatch(struct world *w, struct frame *frame)
     world_at(w, at_us, (struct event){.run = deliver, .data = frame});
 }
 
+/* Once more: right behind the first, or when much has changed. */
+static void repeat(struct world *w, struct frame *frame)
+{
+    if (w->plan.replay_us_max == 0) {
+        dispatch(w, frame);
+    } else {
+        const uint64_t later_us = rng_below(&w->net->rng, w->plan.replay_us_max);
+        sometimes_if(later_us > WORLD_SECOND, frame_replayed);
+        world_at(w, w->now_us + net_delay_us(w, &w->net->rng) + later_us,
+                 (struct event){.run = deliver, .data = frame});
+    }
+}
+
 static struct frame *frame_new(struct world *w, const struct paxos_message *message)
 {
     const size_t size = paxos_frame_size(message);
@@ -172,7 +186,7 @@ void net_send(struct world *w, const struct paxos_message *message)
     if (!w->healed && chance_ppm(&net->rng, w->plan.duplicate_ppm)) {
         struct frame *again = sim_allocate(sizeof *again + frame->size);
         memcpy(again, frame, sizeof *again + frame->size);
-        dispatch(w, again);
+        repeat(w, again);
     }
     if (!w->healed && chance_ppm(&net->rng, w->plan.damage_ppm)) {
         damage(net, frame);

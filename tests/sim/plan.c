@@ -23,7 +23,8 @@ static void draw_network(struct plan *plan, struct rng *rng)
     plan->delay_us_min = delays[quality].min;
     plan->delay_us_max = delays[quality].max;
     plan->loss_ppm = percent(rng, 50) ? 0 : between(rng, 1000, 300000);
-    plan->duplicate_ppm = percent(rng, 60) ? 0 : between(rng, 1000, 300000);
+    plan->duplicate_ppm = percent(rng, 60) ? 0 : between(rng, 1000, 500000);
+    plan->replay_us_max = percent(rng, 60) ? 0 : between(rng, 100000, 10000000);
     plan->damage_ppm = percent(rng, 80) ? 0 : between(rng, 100, 5000);
     plan->misvote_ppm = percent(rng, 85) ? 0 : between(rng, 1000, 100000);
     plan->reorder = percent(rng, 30);
@@ -45,12 +46,20 @@ static void draw_clocks(struct plan *plan, struct rng *rng)
     /* Where 32-bit milliseconds would wrap, and where one just booted. */
     static const uint64_t bases[] = {1, 90000, (UINT64_C(1) << 31) - 20000,
                                      (UINT64_C(1) << 32) - 20000, UINT64_C(1) << 45};
-    const bool wild = !plan->firm && percent(rng, 30);
-    const uint32_t most = wild ? 500000 : PLAN_DRIFT_PPM / 2;
+    plan->wild = percent(rng, 25);
+    const uint32_t most = plan->wild ? 500000 : PLAN_DRIFT_PPM / 2;
     for (uint32_t i = 0; i < PLAN_REPLICAS_MAX; i++) {
         plan->rate_ppm[i] = (int32_t)between(rng, 0, 2 * most) - (int32_t)most;
         plan->clock_base_ms[i] = bases[rng_below(rng, sizeof bases / sizeof *bases)];
     }
+}
+
+/* Where an epoch in 32 bits would wrap, and a round in 31 or 32.  Drawn with the
+ * first clock. */
+static uint64_t round_base(const struct plan *plan)
+{
+    const uint64_t bits = plan->clock_base_ms[0] >> 30;
+    return bits == 0 ? 0 : bits < 2 ? 0xfffd : bits < 4 ? 0x7ffffffd : 0xfffffffd;
 }
 
 /* Sometimes a founder is late: nobody may form the cell without it. */
@@ -102,17 +111,35 @@ static void draw_faults(struct plan *plan, struct rng *rng)
         }
     }
     if (plan->firm) {
-        plan->faults &= ~(UINT32_C(1) << FAULT_FALSE_GONE | UINT32_C(1) << FAULT_CLOCK_JUMP |
-                          UINT32_C(1) << FAULT_USURP);
+        plan->faults &= ~(UINT32_C(1) << FAULT_FALSE_GONE | UINT32_C(1) << FAULT_USURP);
+    }
+    if (!plan->wild) {
+        plan->faults &= ~(UINT32_C(1) << FAULT_CLOCK_JUMP);
+    }
+    /* A clock that stands still is a slow one.  It lengthens what is measured, which
+     * is safe with everything but a master's own lease. */
+    if (!plan->wild && plan->firm) {
+        plan->faults &= ~(UINT32_C(1) << FAULT_FREEZE);
     }
     plan->fault_every_us = between(rng, 300000, 5000000);
 }
 
+static void draw_end(struct plan *plan, struct rng *rng)
+{
+    plan->unbounded = percent(rng, 33);
+    plan->spoiled = !plan->unbounded && plan->replicas > 1 && percent(rng, 40);
+}
+
 static void make_calm(struct plan *plan)
 {
+    plan->wild = false;
+    for (uint32_t i = 0; i < PLAN_REPLICAS_MAX; i++) {
+        plan->rate_ppm[i] %= PLAN_DRIFT_PPM / 2;
+    }
     plan->loss_ppm = plan->duplicate_ppm = plan->damage_ppm = plan->misvote_ppm = 0;
     plan->reorder = plan->tight = false;
     plan->faults = 0;
+    plan->unbounded = plan->spoiled = false;
 }
 
 void plan_draw(struct plan *plan, struct rng *rng, enum plan_profile profile)
@@ -123,15 +150,30 @@ void plan_draw(struct plan *plan, struct rng *rng, enum plan_profile profile)
     draw_network(plan, rng);
     draw_disks(plan, rng);
     draw_clocks(plan, rng);
+    plan->round_base = round_base(plan);
     draw_starts(plan, rng);
     draw_clients(plan, rng);
     plan->turn_us = percent(rng, 60) ? 0 : between(rng, 10, 3000);
     plan->restless = percent(rng, 40);
     plan->tight = percent(rng, 25);
     draw_faults(plan, rng);
+    draw_end(plan, rng);
     draw_cell(plan, rng);
     if (profile != PROFILE_SWARM) {
         make_calm(plan);
+    }
+}
+
+/* The names of a set's members, without their "FAULT_". */
+static void append_set(char *text, size_t size, uint32_t set, const char *const *names,
+                       uint32_t count)
+{
+    size_t length = strlen(text);
+    for (uint32_t i = 0; i < count; i++) {
+        if ((set >> i & 1) != 0 && length < size) {
+            const char *name = strncmp(names[i], "FAULT_", 6) == 0 ? names[i] + 6 : names[i];
+            length += (size_t)snprintf(text + length, size - length, " %s", name);
+        }
     }
 }
 
@@ -139,25 +181,26 @@ const char *plan_describe(const struct plan *plan, char *text, size_t size)
 {
     static const char *const names[] = {
 #define NAME(name, what) #name,
-        FAULT_MAP(NAME)
+        FAULT_MAP(NAME)};
+    static const char *const disk_names[] = {DISK_FAULT_MAP(NAME)
 #undef NAME
     };
-    int length = snprintf(
-        text, size,
-        "%u replicas, %s leases, %u clients; delay %u-%u us, loss %u ppm, "
-        "duplicates %u ppm%s%s; sync %u-%u us; turn %u us%s%s%s%s%s; every %u ms:",
-        plan->replicas, plan->firm ? "firm" : "soft", plan->clients, plan->delay_us_min,
-        plan->delay_us_max, plan->loss_ppm, plan->duplicate_ppm,
-        plan->damage_ppm > 0 ? ", damage" : "", plan->reorder ? ", reordering" : "",
-        plan->sync_us_min, plan->sync_us_max, plan->turn_us, plan->restless ? ", restless" : "",
-        plan->tight ? ", tight" : "", plan->history_bytes > 0 ? ", short history" : "",
-        plan->crowded ? ", crowded" : "", plan->keepalives_busy > 0 ? ", busy" : "",
-        plan->fault_every_us / 1000);
-    for (uint32_t fault = 0; fault < FAULTS; fault++) {
-        if (plan_has(plan, (enum fault)fault) && length > 0 && (size_t)length < size) {
-            length += snprintf(text + length, size - (size_t)length, " %s",
-                               names[fault] + strlen("FAULT_"));
-        }
-    }
+    snprintf(text, size,
+             "%u replicas, %s leases%s, %u clients; %s; delay %u-%u us, loss %u ppm, "
+             "duplicates %u ppm%s%s%s; sync %u-%u us; turn %u us%s%s%s%s%s; every %u ms:",
+             plan->replicas, plan->firm ? "firm" : "soft", plan->wild ? ", wild clocks" : "",
+             plan->clients,
+             plan->unbounded ? "unbounded: safety only"
+             : plan->spoiled ? "a majority heals"
+                             : "all heal",
+             plan->delay_us_min, plan->delay_us_max, plan->loss_ppm, plan->duplicate_ppm,
+             plan->duplicate_ppm > 0 && plan->replay_us_max > 0 ? " and replays" : "",
+             plan->damage_ppm > 0 ? ", damage" : "", plan->reorder ? ", reordering" : "",
+             plan->sync_us_min, plan->sync_us_max, plan->turn_us,
+             plan->restless ? ", restless" : "", plan->tight ? ", tight" : "",
+             plan->history_bytes > 0 ? ", short history" : "", plan->crowded ? ", crowded" : "",
+             plan->keepalives_busy > 0 ? ", busy" : "", plan->fault_every_us / 1000);
+    append_set(text, size, plan->faults, names, FAULTS);
+    append_set(text, size, plan->disk_faults, disk_names, DISK_FAULTS);
     return text;
 }

@@ -14,14 +14,18 @@
 enum {
     JOBS_MAX = 64,
     SEED_SECONDS_MAX = 120, /* Real.  A seed that takes longer hangs. */
+    TWICE_EVERY = 100,
 };
 
 /* Shared by all workers.  Counters are atomic; a worker's slot is its own. */
 struct shared {
     _Atomic uint64_t next; /* Seed to take. */
-    _Atomic uint64_t seeds, failures;
+    _Atomic uint64_t seeds, failures, twice;
+    double end_seconds; /* When no more seeds begin; 0: never. */
     _Atomic uint64_t virtual_us, events, slots, ops, answered, failed, unknown, masters;
     _Atomic uint64_t sometimes[SOMETIMES_COUNT];
+    _Atomic uint64_t blind_names, blind_ops, blind_undecided;
+    _Atomic uint64_t table[TABLE_CELLS];
     _Atomic uint64_t first_failure;
     char check[32];
     uint64_t current[JOBS_MAX]; /* By worker: the seed under way; 0: none. */
@@ -40,13 +44,19 @@ static void print_failure(const struct pool_options *options, uint64_t seed, con
     if (options->silent) {
         return;
     }
-    char lines[2048];
-    const int size =
-        snprintf(lines, sizeof lines,
-                 "seed %" PRIu64 " FAILED  %s: %s\n"
-                 "  plan    %s\n"
-                 "  replay  %s --seed %" PRIu64 " --seconds %u --trace\n",
-                 seed, check, text, plan, options->command, seed, options->run.seconds);
+    char lines[2048], replay[128];
+    if (options->replay != NULL) {
+        options->replay(seed, replay, sizeof replay);
+    } else {
+        snprintf(replay, sizeof replay, "--seed %" PRIu64 " --seconds %u", seed,
+                 options->run.seconds);
+    }
+    const int size = snprintf(lines, sizeof lines,
+                              "%s %" PRIu64 " FAILED  %s: %s\n"
+                              "  plan    %s\n"
+                              "  replay  %s %s --trace\n",
+                              options->replay != NULL ? "run" : "seed", seed, check, text, plan,
+                              options->command, replay);
     /* In one piece, because several workers write. */
     fflush(stdout);
     if (size > 0 && write(STDOUT_FILENO, lines, strlen(lines)) < 0) {
@@ -79,6 +89,48 @@ static void count_seed(struct shared *s, const struct run_result *result)
     for (int i = 0; i < SOMETIMES_COUNT; i++) {
         s->sometimes[i] += result->sometimes[i] > 0;
     }
+    s->blind_names += result->blind.names;
+    s->blind_ops += result->blind.ops;
+    s->blind_undecided += result->blind.undecided;
+    for (int i = 0; i < TABLE_CELLS; i++) {
+        s->table[i] += result->table[i];
+    }
+}
+
+static bool goes_on(const struct pool_options *options, const struct shared *s)
+{
+    return (s->failures == 0 || options->keep_going) &&
+           (s->end_seconds <= 0 || now_seconds() < s->end_seconds);
+}
+
+static void play_once(const struct pool_options *options, uint64_t seed,
+                      struct run_result *ret_result)
+{
+    alarm(SEED_SECONDS_MAX);
+    if (options->play != NULL) {
+        options->play(seed, &options->run, ret_result);
+    } else {
+        run_seed(seed, &options->run, ret_result);
+    }
+}
+
+static void play(const struct pool_options *options, struct shared *s, uint64_t seed,
+                 struct run_result *ret_result)
+{
+    play_once(options, seed, ret_result);
+    if (!ret_result->good || seed % TWICE_EVERY != 0 || options->run.tracing) {
+        return;
+    }
+    struct run_result again;
+    play_once(options, seed, &again);
+    s->twice++;
+    if (again.trace_hash != ret_result->trace_hash) {
+        ret_result->good = false;
+        snprintf(ret_result->check, sizeof ret_result->check, "twice");
+        snprintf(ret_result->text, sizeof ret_result->text,
+                 "the hash of the trace is %016" PRIx64 ", then %016" PRIx64,
+                 ret_result->trace_hash, again.trace_hash);
+    }
 }
 
 _Noreturn static void work(const struct pool_options *options, struct shared *s,
@@ -86,14 +138,13 @@ _Noreturn static void work(const struct pool_options *options, struct shared *s,
 {
     for (;;) {
         const uint64_t seed = s->next++;
-        if (seed > options->last || (s->failures > 0 && !options->keep_going)) {
+        if (seed > options->last || !goes_on(options, s)) {
             fflush(stdout);
             _exit(EXIT_SUCCESS);
         }
         s->current[worker] = seed;
-        alarm(SEED_SECONDS_MAX);
         struct run_result result;
-        run_seed(seed, &options->run, &result);
+        play(options, s, seed, &result);
         if (!result.good) {
             print_failure(options, seed, result.check, result.text, result.plan);
             count_failure(s, seed, result.check);
@@ -156,8 +207,7 @@ static void run_workers(const struct pool_options *options, struct shared *s)
             break;
         }
         bury(options, s, worker, status);
-        const bool more = s->next <= options->last && (s->failures == 0 || options->keep_going);
-        if (more) {
+        if (s->next <= options->last && goes_on(options, s)) {
             pids[worker] = start_worker(options, s, worker);
         } else {
             pids[worker] = 0;
@@ -178,10 +228,12 @@ void pool_run(const struct pool_options *options, struct pool_result *ret_result
     }
     s->next = bounded.first;
     const double begin = now_seconds();
+    s->end_seconds = bounded.minutes == 0 ? 0 : begin + 60.0 * bounded.minutes;
     run_workers(&bounded, s);
     *ret_result = (struct pool_result){
         .seeds = s->seeds,
         .failures = s->failures,
+        .twice = s->twice,
         .virtual_us = s->virtual_us,
         .events = s->events,
         .slots = s->slots,
@@ -191,13 +243,24 @@ void pool_run(const struct pool_options *options, struct pool_result *ret_result
         .unknown = s->unknown,
         .masters = s->masters,
         .first_failure = s->first_failure,
+        .blind_names = s->blind_names,
+        .blind_ops = s->blind_ops,
+        .blind_undecided = s->blind_undecided,
         .seconds = now_seconds() - begin,
     };
     memcpy(ret_result->check, s->check, sizeof ret_result->check);
     for (int i = 0; i < SOMETIMES_COUNT; i++) {
         ret_result->sometimes[i] = s->sometimes[i];
     }
+    for (int i = 0; i < TABLE_CELLS; i++) {
+        ret_result->table[i] = s->table[i];
+    }
     munmap(s, sizeof *s);
+}
+
+bool pool_good(const struct pool_result *r)
+{
+    return r->failures == 0 && blind_decided_enough(r->blind_names, r->blind_undecided);
 }
 
 void pool_print(const struct pool_result *r)
@@ -213,8 +276,17 @@ void pool_print(const struct pool_result *r)
            100.0 * (double)r->failed / (double)(r->ops + !r->ops),
            100.0 * (double)r->unknown / (double)(r->ops + !r->ops), (double)r->slots / seeds,
            (double)r->masters / seeds);
-    printf("%.1f virtual hours in %.1f s: %.0f seeds a minute, %.0f times real time\n",
-           virtual_s / 3600, r->seconds, (double)r->seeds / seconds * 60, virtual_s / seconds);
+    printf("%.1f virtual hours in %.1f s: %.0f seeds a minute, %.0f times real time; %" PRIu64
+           " ran twice\n",
+           virtual_s / 3600, r->seconds, (double)r->seeds / seconds * 60, virtual_s / seconds,
+           r->twice);
+    if (r->blind_names > 0) {
+        printf("without indices: %" PRIu64 " ops of %" PRIu64 " names judged, %" PRIu64
+               " names undecided%s\n",
+               r->blind_ops, r->blind_names, r->blind_undecided,
+               blind_decided_enough(r->blind_names, r->blind_undecided) ? ""
+                                                                        : ": TOO MANY");
+    }
 }
 
 uint32_t pool_print_sometimes(const struct pool_result *r)

@@ -9,6 +9,8 @@
 #include "tests/sim/audit.h"
 #include "tests/sim/links.h"
 #include "tests/sim/net.h"
+#include "tests/sim/points.h"
+#include "tests/sim/sometimes.h"
 #include "tests/sim/workload.h"
 
 enum {
@@ -28,9 +30,16 @@ static bool send_all(struct world *w, struct replica *r, const struct paxos_mess
                      uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
+        const enum point_verdict verdict = points_at_send(w, r);
+        if (verdict == POINT_DIE_BEFORE) {
+            return false;
+        }
         audit_sent(w, r, &messages[i]);
-        net_send(w, &messages[i]);
-        if (r->crash_after_sends > 0 && --r->crash_after_sends == 0) {
+        if (verdict != POINT_LOSE) {
+            net_send(w, &messages[i]);
+        }
+        if (verdict == POINT_DIE_AFTER ||
+            (r->crash_after_sends > 0 && --r->crash_after_sends == 0)) {
             return false;
         }
     }
@@ -112,6 +121,16 @@ static void after_turns(struct world *w, struct replica *r)
     }
 }
 
+/* Killed in the midst of a turn: where a point says so, or by the nemesis. */
+static void die_midway(struct world *w, struct replica *r)
+{
+    if (w->points != NULL) {
+        points_kill(w, r);
+    } else {
+        replica_crash(w, r, chance_percent(&w->chance, 30));
+    }
+}
+
 static void turn(struct world *w, struct replica *r)
 {
     for (uint32_t turns = 0;; turns++) {
@@ -124,7 +143,7 @@ static void turn(struct world *w, struct replica *r)
         paxos_status(service_paxos(r->service), now_ms, &r->status);
         audit_turned(w, r);
         if (!obey(w, r, out)) {
-            replica_crash(w, r, chance_percent(&w->chance, 30));
+            die_midway(w, r);
             return;
         }
         const bool more = out->more;
@@ -271,7 +290,9 @@ void replica_log_was_read(struct world *w, struct replica *r, const struct paxos
 void replica_boot(struct world *w, struct replica *r)
 {
     assert(r->state == REPLICA_DOWN);
-    r->disk.incarnation++;
+    if (!disk_boot(w, &r->disk)) {
+        return;
+    }
     r->life++;
     if (w->tracing) {
         world_trace(w, r->index + 1U, "boot",
@@ -297,7 +318,7 @@ void replica_boot(struct world *w, struct replica *r)
 static void on_boot(struct world *w, const struct event *event)
 {
     struct replica *r = w->replicas[event->a];
-    if (r->state == REPLICA_DOWN) {
+    if (r->state == REPLICA_DOWN && !r->finished) {
         replica_boot(w, r);
     }
 }
@@ -371,8 +392,8 @@ void replica_crash(struct world *w, struct replica *r, bool dark)
     drop_backlog(r);
     disk_crash(w, &r->disk);
     audit_crashed(w, r);
+    clock_freeze(&r->clock, w->now_us, /* frozen= */ false);
     if (dark) {
-        r->clock.since_us = w->now_us;
         r->clock.base_us = rng_below(&w->chance, BOOT_CLOCK_US);
     } else {
         let_peers_dial(w, r);
@@ -382,10 +403,10 @@ void replica_crash(struct world *w, struct replica *r, bool dark)
 static void on_come_back(struct world *w, const struct event *event)
 {
     struct replica *r = w->replicas[event->a];
-    if (event->b == r->life && replica_is_up(r)) {
+    if (event->b == r->life && replica_is_up(r) && !r->finished) {
         replica_crash(w, r, /* dark= */ false);
     }
-    if (!replica_is_up(r)) {
+    if (!replica_is_up(r) && !r->finished) {
         replica_boot(w, r);
     }
 }
@@ -408,7 +429,7 @@ void replica_leave(struct world *w, struct replica *r, uint64_t away_us)
 static void on_resume(struct world *w, const struct event *event)
 {
     struct replica *r = w->replicas[event->a];
-    if (event->b == r->life) {
+    if (event->b == r->life && !r->finished) {
         replica_resume(w, r);
     }
 }
@@ -424,6 +445,15 @@ void replica_pause(struct world *w, struct replica *r, uint64_t for_us)
     r->state = REPLICA_PAUSED;
     world_at(w, w->now_us + for_us,
              (struct event){.run = on_resume, .a = r->index, .b = r->life});
+}
+
+void replica_freeze(struct world *w, struct replica *r, uint64_t for_us)
+{
+    if (r->state == REPLICA_UP) {
+        sometimes_if(r->status.serving, master_frozen);
+        clock_freeze(&r->clock, w->now_us, /* frozen= */ true);
+        replica_pause(w, r, for_us);
+    }
 }
 
 bool replica_postpone(struct world *w, struct replica *r, const struct event *event)
@@ -452,6 +482,7 @@ void replica_resume(struct world *w, struct replica *r)
     }
     r->state = REPLICA_UP;
     r->resumed_us = w->now_us;
+    clock_freeze(&r->clock, w->now_us, /* frozen= */ false);
     struct event *backlog = r->backlog;
     const uint32_t count = r->backlog_count;
     r->backlog = NULL;
@@ -493,6 +524,15 @@ void replicas_stop(struct world *w)
         disk_stop(&r->disk);
         free(r);
         w->replicas[i] = NULL;
+    }
+}
+
+void replicas_abandon(struct world *w)
+{
+    for (uint32_t i = 0; i < w->plan.replicas; i++) {
+        if (w->replicas[i] != NULL) {
+            disk_abandon(&w->replicas[i]->disk);
+        }
     }
 }
 

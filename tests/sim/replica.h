@@ -19,7 +19,7 @@
 enum replica_state {
     REPLICA_DOWN,
     REPLICA_UP,
-    REPLICA_PAUSED, /* Stopped: no events, and its clock goes on. */
+    REPLICA_PAUSED, /* Stopped: no events; its clock goes on, or is frozen. */
 };
 
 struct replica {
@@ -28,6 +28,7 @@ struct replica {
     uint64_t life; /* Counts processes; even without one. */
     bool dark;     /* Down with its machine: nobody refuses connections. */
     bool leaving;  /* Hands over, then ends. */
+    bool finished; /* It neither boots nor goes on any more. */
     uint64_t leave_by_us;
 
     struct service *service;
@@ -50,6 +51,9 @@ struct replica {
 void replicas_start(struct world *w);
 void replicas_stop(struct world *w);
 
+/* Of a world that a check ended: removes what is not memory. */
+void replicas_abandon(struct world *w);
+
 /* Makes the store of a founder, and a service from what the disk kept. */
 void replica_found(struct world *w, struct replica *r, uint64_t identity);
 void replica_load(struct world *w, struct replica *r);
@@ -64,6 +68,7 @@ void replica_crash(struct world *w, struct replica *r, bool dark);
 void replica_boot_later(struct world *w, struct replica *r, uint64_t delay_us);
 
 void replica_pause(struct world *w, struct replica *r, uint64_t for_us);
+void replica_freeze(struct world *w, struct replica *r, uint64_t for_us); /* And its clock. */
 void replica_resume(struct world *w, struct replica *r);
 
 /* Clean shutdown: ends when it has handed over, at the latest in two seconds;

@@ -144,6 +144,7 @@ static struct paxos_hard founding_hard(const struct world *w, const struct repli
                                        uint64_t identity)
 {
     struct paxos_hard hard = {
+        .round_max = w->plan.round_base,
         .members = {.number = 1,
                     .settings = {.firm = w->plan.firm, .drift_ppm = PLAN_DRIFT_PPM},
                     .count = w->plan.replicas}};
@@ -160,5 +161,5 @@ static struct paxos_hard founding_hard(const struct world *w, const struct repli
 void replica_found(struct world *w, struct replica *r, uint64_t identity)
 {
     const struct paxos_hard hard = founding_hard(w, r, identity);
-    disk_format(&r->disk, identity, &hard);
+    disk_format(w, &r->disk, identity, &hard);
 }

@@ -38,6 +38,10 @@ static void changed(void *context, struct lockd_session *session, enum lockd_sta
     if (s->session == session) {
         sometimes_if(s->state == LOCKD_JEOPARDY && state == LOCKD_SAFE, jeopardy_then_safe);
         s->state = state;
+        if (s->kept && state == LOCKD_EXPIRED) {
+            world_fail(w, "liveness", "agent %u loses session %s when all is well", agent,
+                       engine_session_id(session));
+        }
     }
 }
 
@@ -129,6 +133,7 @@ static void acquire(struct world *w, uint32_t agent, uint32_t seat, uint32_t ind
     const int timeout_ms = any_timeout(rng);
     void *context = agent_call_begin(w, agent, seat, index, CALL_ACQUIRE);
     agent_call_newest(w)->mode = options.mode == LOCKD_SHARED ? WIRE_SHARED : WIRE_EXCLUSIVE;
+    agent_call_newest(w)->name = grip->name;
     const enum lockd_rc rc =
         grasp != NULL ? engine_handle_acquire(grasp->handle, agent_now_ms(w, a), &options,
                                               timeout_ms, agent_call_done, context, &grip->lock)
@@ -156,6 +161,7 @@ static void campaign(struct world *w, uint32_t agent, uint32_t seat, uint32_t in
     const int timeout_ms = any_timeout(rng);
     void *context = agent_call_begin(w, agent, seat, index, CALL_CAMPAIGN);
     agent_call_newest(w)->mode = WIRE_EXCLUSIVE;
+    agent_call_newest(w)->name = grip->name;
     const int size = snprintf(value, sizeof value, "s%u", w->agents->calls_count);
     const enum lockd_rc rc = engine_campaign(
         a->seats[seat].session, agent_now_ms(w, a), agent_name(agent_names[grip->name], name),
@@ -166,12 +172,25 @@ static void campaign(struct world *w, uint32_t agent, uint32_t seat, uint32_t in
     }
 }
 
+/* Begins a call about a lock that is held. */
+static void *begin_held(struct world *w, uint32_t agent, uint32_t seat, uint32_t index,
+                        enum call_kind kind)
+{
+    const struct grip *grip = &w->agents->all[agent].seats[seat].grips[index];
+    void *context = agent_call_begin(w, agent, seat, index, kind);
+    struct call *c = agent_call_newest(w);
+    c->name = grip->name;
+    c->token = engine_lock_token(grip->lock);
+    c->mode = grip->leads ? WIRE_EXCLUSIVE : 0;
+    return context;
+}
+
 static void proclaim(struct world *w, uint32_t agent, uint32_t seat, uint32_t index)
 {
     struct agent *a = &w->agents->all[agent];
     char value[16];
     struct grip *grip = &a->seats[seat].grips[index];
-    void *context = agent_call_begin(w, agent, seat, index, CALL_PROCLAIM);
+    void *context = begin_held(w, agent, seat, index, CALL_PROCLAIM);
     const int size = snprintf(value, sizeof value, "s%u", w->agents->calls_count);
     agent_call_begun(w, engine_proclaim(grip->lock, agent_now_ms(w, a), value, (size_t)size,
                                         (int)rng_between(&w->agents->rng, 200, 8000),
@@ -183,7 +202,7 @@ static void release(struct world *w, uint32_t agent, uint32_t seat, uint32_t ind
     struct agent *a = &w->agents->all[agent];
     struct grip *grip = &a->seats[seat].grips[index];
     grip->releasing = true;
-    void *context = agent_call_begin(w, agent, seat, index, CALL_RELEASE);
+    void *context = begin_held(w, agent, seat, index, CALL_RELEASE);
     const enum lockd_rc rc =
         engine_release(grip->lock, agent_now_ms(w, a),
                        (int)rng_between(&w->agents->rng, 500, 8000), agent_call_done, context);
@@ -254,8 +273,9 @@ static void use_file(struct world *w, uint32_t agent, uint32_t seat)
     char content[16];
     char name[32];
     const int size = snprintf(content, sizeof content, "s%u", w->agents->calls_count);
-    const int name_size =
-        snprintf(name, sizeof name, "/ls/sim/s%u", (unsigned)rng_below(rng, 3));
+    const uint32_t file = 1 + (uint32_t)rng_below(rng, SEAT_FILES);
+    agent_call_newest(w)->file = file;
+    const int name_size = snprintf(name, sizeof name, "/ls/sim/s%u", file - 1);
     const struct wire_request request = {
         .method = writes ? WIRE_NODE_PUT : WIRE_NODE_GET,
         .name = {.data = name, .size = (size_t)name_size},
@@ -359,6 +379,8 @@ void seat_use(struct world *w, uint32_t agent, uint32_t seat)
         use_names(w, agent, seat);
     } else if (what < 30) {
         check_sequencer(w, agent, seat);
+    } else if (what < 32) {
+        seat_misuse(w, agent, seat);
     } else if (what < 55) {
         grasp_use(w, agent, seat, (uint32_t)rng_below(rng, SEAT_GRASPS));
     } else {

@@ -14,6 +14,12 @@
 #include <stdint.h>
 
 #define SOMETIMES_MAP(X)                                                                       \
+    X(line_torn, "a connection breaks in the midst of a line")                                 \
+    X(octets_single, "an answer is read octet by octet")                                       \
+    X(end_unheard, "a client is gone for seconds before its replica hears of it")              \
+    X(frame_replayed, "a frame comes again, more than a second late")                          \
+    X(master_frozen, "a serving master stops, and its clock with it")                          \
+    X(master_stays_hurt, "a serving master stays hurt while the others heal")                  \
     X(expiry_near_keepalive, "a session expires within a millisecond of a KeepAlive")          \
     X(expired_holding, "a session expires that holds a lock")                                  \
     X(jeopardy_then_safe, "a client in jeopardy finds its session alive")                      \

@@ -127,53 +127,69 @@ static uint64_t any_instance(struct rng *rng, const struct model *m, struct byte
     return node != NULL && chance_percent(rng, 20) ? node->instance : 0;
 }
 
-static void set_view(struct world *w, uint32_t agent, uint32_t index)
+/* As the options have it; `from` as in a view. */
+static void start_view(struct world *w, uint32_t agent, uint32_t index, const char *path,
+                       struct lockd_watch_options options, uint64_t from, int timeout_ms)
 {
-    static const char *const paths[] = {"",  "",     "a", "b",   "d", "l1",
-                                        "t", "boss", "p", "t/e", "e", "s0"};
     struct agent *a = &w->agents->all[agent];
     struct view *v = &a->views[index];
-    struct rng *rng = &w->agents->rng;
-    const char *path = paths[rng_below(rng, sizeof paths / sizeof *paths)];
-    const struct bytes octets = bytes_of(path, strlen(path));
-    struct lockd_watch_options options = {
-        .size = sizeof options,
-        .scope = (enum lockd_scope)rng_between(rng, 1, 3),
-        .watched = chance_percent(rng, 60) ? LOCKD_WATCH_ALL
-                                           : (unsigned)rng_between(rng, 1, LOCKD_WATCH_ALL),
-        .content = chance_percent(rng, 50),
-        .old_content = chance_percent(rng, 30),
-        .context = (void *)(uintptr_t)(agent * AGENT_VIEWS + index),
-    };
-    if (options.scope == LOCKD_SCOPE_NODE) {
-        options.instance = any_instance(rng, audit_model(w), octets);
-    }
     *v = (struct view){
-        .stream.scope = {.path = octets,
+        .stream.scope = {.path = bytes_of(path, strlen(path)),
                          .of = (enum scope_of)options.scope,
                          .watched = options.watched,
                          .if_instance = options.instance == 0 ? LEASE_ANY : options.instance},
-        .from = any_from(rng, audit_model(w)),
+        .from = from,
         .asking = true,
-        .polled = chance_percent(rng, 20),
+        .polled = options.told == NULL,
         .content = options.content,
         .old = options.old_content,
     };
-    options.told = v->polled ? NULL : told;
-    options.from_given = v->from != LEASE_ANY;
-    options.from = options.from_given ? v->from : 0;
+    options.size = sizeof options;
+    options.context = (void *)(uintptr_t)(agent * AGENT_VIEWS + index);
+    options.from_given = from != LEASE_ANY;
+    options.from = options.from_given ? from : 0;
     if (options.from_given) {
-        stream_begin(w, &v->stream, v->from);
+        stream_begin(w, &v->stream, from);
     }
     char name[AGENT_NAME_MAX];
     void *context = agent_call_begin(w, agent, 0, index, CALL_WATCH);
     const enum lockd_rc rc =
         engine_watch(a->engine, agent_now_ms(w, a), agent_name(path, name), &options,
-                     (int)rng_between(rng, 1000, 8000), agent_call_done, context, &v->watch);
+                     timeout_ms, agent_call_done, context, &v->watch);
     agent_call_begun(w, rc);
     if (rc != LOCKD_OK) {
         *v = (struct view){.watch = NULL};
     }
+}
+
+static void set_view(struct world *w, uint32_t agent, uint32_t index)
+{
+    static const char *const paths[] = {"",  "",     "a", "b",   "d", "l1",
+                                        "t", "boss", "p", "t/e", "e", "s0"};
+    struct rng *rng = &w->agents->rng;
+    const char *path = paths[rng_below(rng, sizeof paths / sizeof *paths)];
+    struct lockd_watch_options options = {
+        .scope = (enum lockd_scope)rng_between(rng, 1, 3),
+        .watched = chance_percent(rng, 60) ? LOCKD_WATCH_ALL
+                                           : (unsigned)rng_between(rng, 1, LOCKD_WATCH_ALL),
+        .content = chance_percent(rng, 50),
+        .old_content = chance_percent(rng, 30),
+    };
+    if (options.scope == LOCKD_SCOPE_NODE) {
+        options.instance = any_instance(rng, audit_model(w), bytes_of(path, strlen(path)));
+    }
+    const uint64_t from = any_from(rng, audit_model(w));
+    options.told = chance_percent(rng, 20) ? NULL : told;
+    start_view(w, agent, index, path, options, from, (int)rng_between(rng, 1000, 8000));
+}
+
+void view_watch(struct world *w, uint32_t agent, uint32_t index)
+{
+    const struct lockd_watch_options options = {.scope = LOCKD_SCOPE_SUBTREE,
+                                                .watched = LOCKD_WATCH_ALL,
+                                                .content = true,
+                                                .told = told};
+    start_view(w, agent, index, "", options, LEASE_ANY, 25000);
 }
 
 static void poll_view(struct world *w, uint32_t agent, struct view *v)
@@ -332,8 +348,9 @@ static bool sight_told(struct world *w, uint32_t agent, const struct sight *s)
     const bool good = s->observer == NULL || (s->token == (leads ? reign.token : 0) &&
                                               (!leads || bytes_equal(s->value, reign.value)));
     if (!good && w->tracing) {
-        world_trace(w, 0, "agent", "%u sees token %" PRIu64 " lead %s, which is %" PRIu64,
-                    agent, s->token, agent_names[s->name], leads ? reign.token : 0);
+        world_trace(w, WORLD_AGENT + agent, "sees",
+                    "token %" PRIu64 " lead %s, which is %" PRIu64, s->token,
+                    agent_names[s->name], leads ? reign.token : 0);
     }
     return good;
 }
@@ -347,7 +364,8 @@ static bool view_told(struct world *w, uint32_t agent, struct view *v)
     const bool current = !v->asking && engine_watch_current(v->watch);
     const struct lease_event *owed = stream_owes(w, &v->stream, UINT64_MAX, NULL);
     if ((!current || owed != NULL) && w->tracing) {
-        world_trace(w, 0, "agent", "%u watches %.*s%s, and is owed revision %" PRIu64, agent,
+        world_trace(w, WORLD_AGENT + agent, "owed",
+                    "watches %.*s%s, and is owed revision %" PRIu64,
                     (int)v->stream.scope.path.size, (const char *)v->stream.scope.path.data,
                     current ? "" : ", but not just now", owed == NULL ? 0 : owed->revision);
     }

@@ -5,10 +5,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "tests/sim/net.h"
 #include "tests/sim/replica.h"
 #include "tests/sim/requests.h"
+#include "tests/sim/table.h"
 
 enum {
     PRINCIPAL_MAX = 16,
@@ -136,9 +138,11 @@ static uint64_t arrival_us(struct world *w, struct connection *c)
 static void trace_op(struct world *w, uint32_t op, const char *what, uint32_t replica)
 {
     const struct history_op *o = op_of(w->workload, op);
-    world_trace(w, 0, "client", "op %u on connection %" PRIu64 "  %s %.*s  %s %u", op,
-                o->connection, history_type_name(o->request.type), (int)o->request.path.size,
-                (const char *)o->request.path.data, what, replica + 1);
+    world_trace(w, WORLD_CLIENT + connection_of(w->workload, o->connection)->client, what,
+                "%s %u  op %u, connection %" PRIu64 "  %s %.*s",
+                strcmp(what, "hears") == 0 ? "<-" : "->", replica + 1, op, o->connection,
+                history_type_name(o->request.type), (int)o->request.path.size,
+                (const char *)o->request.path.data);
 }
 
 static void send_op(struct world *w, uint32_t client, const struct history_request *request)
@@ -339,6 +343,12 @@ void workload_reply(struct world *w, struct replica *r, const struct service_rep
              (struct event){.run = on_answer, .data = answer, .a = number});
 }
 
+static const enum table_call table_calls[] = {
+    [HISTORY_PUT] = TABLE_PUT,       [HISTORY_CREATE] = TABLE_CREATE,
+    [HISTORY_DELETE] = TABLE_DELETE, [HISTORY_GET] = TABLE_GET,
+    [HISTORY_STAT] = TABLE_STAT,     [HISTORY_LIST] = TABLE_LIST,
+};
+
 static void end_op(struct world *w, uint32_t number, enum history_outcome outcome)
 {
     struct workload *l = w->workload;
@@ -355,6 +365,10 @@ static void end_op(struct world *w, uint32_t number, enum history_outcome outcom
     l->counts.answered += outcome == HISTORY_ANSWERED;
     l->counts.failed += outcome == HISTORY_FAILED;
     l->counts.unknown += outcome == HISTORY_UNKNOWN;
+    table_ended(w, table_calls[op->request.type],
+                outcome == HISTORY_UNKNOWN ? TABLE_UNKNOWN
+                : outcome == HISTORY_ANSWERED && op->result.rc == LEASE_OK ? TABLE_OK
+                                                                           : TABLE_REFUSED);
 }
 
 /* What is still open on a connection when it closes, nobody will know. */
@@ -416,7 +430,7 @@ static void on_answer(struct world *w, const struct event *event)
         op_of(l, number)->result = answer->result;
         end_op(w, number, outcome_of(answer->outcome));
         if (w->tracing) {
-            trace_op(w, number, "hears from", c->replica);
+            trace_op(w, number, "hears", c->replica);
         }
         if (answer->outcome == SERVICE_NOT_MASTER) {
             turn_to(w, c->client, next_replica(w, c->client, answer->master));
@@ -439,13 +453,14 @@ static void on_timeout(struct world *w, const struct event *event)
     }
     const struct connection *c = connection_of(l, state->connection);
     const uint32_t client = c->client;
-    if (w->healed && w->now_us - op_of(l, number)->invoked_us >= HEALED_TIMEOUT_US) {
+    if (w->healed && !world_hurt(w, c->replica) &&
+        w->now_us - op_of(l, number)->invoked_us >= HEALED_TIMEOUT_US) {
         world_fail(w, "liveness",
                    "op %u, begun when all was well, got no answer from replica %u", number,
                    c->replica + 1);
     }
     if (w->tracing) {
-        trace_op(w, number, "gives up on", c->replica);
+        trace_op(w, number, "gives up", c->replica);
     }
     end_op(w, number, HISTORY_UNKNOWN);
     if (l->clients[client].connection == state->connection) {

@@ -2,10 +2,13 @@
 #include "tests/sim/world.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "tests/sim/replica.h"
 
 /* A world that needs more events than this for a few minutes runs in circles. */
 enum { EVENTS_MAX = 20 * 1000 * 1000 };
@@ -135,17 +138,68 @@ void world_fail(struct world *w, const char *check, const char *format, ...)
     longjmp(w->escape, 1);
 }
 
+static void describe_who(unsigned who, char text[8])
+{
+    if (who >= WORLD_CLIENT) {
+        snprintf(text, 8, "c%u", (who - WORLD_CLIENT) % 100);
+    } else if (who >= WORLD_AGENT) {
+        snprintf(text, 8, "a%u", (who - WORLD_AGENT) % 100);
+    } else if (who > 0) {
+        snprintf(text, 8, "r%u", who % 100);
+    } else {
+        snprintf(text, 8, "-");
+    }
+}
+
+/* "round.id" */
+static void describe_ballot(struct paxos_ballot ballot, char text[16])
+{
+    snprintf(text, 16, "%" PRIu64 ".%u", ballot.round % 100000000, ballot.id);
+}
+
+enum { PLACE_MAX = 48 };
+
+/* Where a replica stood behind its last turn; empty columns for everybody else. */
+static void describe_place(const struct world *w, unsigned who, char text[PLACE_MAX])
+{
+    static const char roles[] = {[PAXOS_FORMING] = 'o',
+                                 [PAXOS_FOLLOWER] = 'f',
+                                 [PAXOS_PREVOTER] = 'v',
+                                 [PAXOS_PREPARER] = 'p',
+                                 [PAXOS_MASTER] = 'm'};
+    const struct replica *r = who > 0 && who <= w->plan.replicas ? w->replicas[who - 1] : NULL;
+    char ballot[16] = "", promised[16] = "", chosen[24] = "";
+    char role = ' ';
+    if (r != NULL && replica_is_up(r)) {
+        role = r->status.serving ? 'M' : roles[r->status.role];
+        describe_ballot(r->status.ballot, ballot);
+        describe_ballot(r->status.promised, promised);
+        snprintf(chosen, sizeof chosen, "%" PRIu64, r->status.chosen % 10000000);
+    }
+    snprintf(text, PLACE_MAX, "%c %7s %7s %6s", role, ballot, promised, chosen);
+}
+
+static const char trace_format[] = "%11s  %-3s  %-7s  %s  %s\n";
+
+void world_trace_head(const struct world *w, const char *plan)
+{
+    printf("seed %" PRIu64 ": %s\n", w->seed, plan);
+    printf(trace_format, "time", "who", "what", "   epoch  promise chosen", "detail");
+}
+
 void world_trace(struct world *w, unsigned who, const char *what, const char *format, ...)
 {
     if (!w->tracing) {
         return;
     }
-    char text[1024];
+    char text[1024], when[16], name[8], place[PLACE_MAX];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    printf("%4u.%06u  %c  %-8s %s\n", (unsigned)(w->now_us / WORLD_SECOND),
-           (unsigned)(w->now_us % WORLD_SECOND), who == 0 ? '-' : (char)('0' + who), what,
-           text);
+    snprintf(when, sizeof when, "%u.%06u", (unsigned)(w->now_us / WORLD_SECOND),
+             (unsigned)(w->now_us % WORLD_SECOND));
+    describe_who(who, name);
+    describe_place(w, who, place);
+    printf(trace_format, when, name, what, place, text);
 }

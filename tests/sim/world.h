@@ -58,6 +58,7 @@ struct world {
 
     struct rng chance; /* Of the nemesis and of whatever has no own generator. */
     bool healed;       /* The faults are over: the liveness phase. */
+    uint32_t hurt;     /* Set of replicas, by bit, that are not healed with the rest. */
 
     struct net *net;
     struct audit *audit;
@@ -65,6 +66,7 @@ struct world {
     struct agents *agents;
     struct links *links;
     struct replica *replicas[PLAN_REPLICAS_MAX]; /* plan.replicas of them. */
+    struct points *points; /* Counted, and where to break; NULL: neither. */
 
     bool tracing;
     uint64_t trace_hash; /* Of all that happened: equal worlds, equal hashes. */
@@ -84,6 +86,11 @@ void world_at(struct world *w, uint64_t at_us, struct event event);
  * which the time then moves. */
 bool world_step(struct world *w, uint64_t until_us);
 
+static inline bool world_hurt(const struct world *w, uint32_t index)
+{
+    return (w->hurt >> index & 1) != 0;
+}
+
 /* A check failed: the end of this world. */
 _Noreturn void world_fail(struct world *w, const char *check, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -97,10 +104,21 @@ static inline void world_mix(struct world *w, uint64_t value)
     w->trace_hash ^= w->trace_hash >> 29;
 }
 
-/* One line of the readable trace: time, who, what, and the rest.  `who` is a
- * replica's id, or 0 for the world.  Ask w->tracing first, it is cheaper. */
+/* Who does something in the trace: a replica by its id, or one of these. */
+enum {
+    WORLD_ITSELF = 0,
+    WORLD_AGENT = 100,  /* And the agent's index. */
+    WORLD_CLIENT = 200, /* And the client's. */
+};
+
+/* One line of the readable trace: time, who, what, where that replica stands (its
+ * role, ballot, promise and chosen slot), and the rest.  Ask w->tracing first, it is
+ * cheaper. */
 void world_trace(struct world *w, unsigned who, const char *what, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+
+/* The plan, and the names of the columns. */
+void world_trace_head(const struct world *w, const char *plan);
 
 /* ------------------------------------------------------------------ chance */
 

@@ -20,12 +20,13 @@
 
 #include <cmocka.h>
 
-#include "tests/store/fault_vfs.h"
+#include "tests/store/drive.h"
 #include "tests/store/scene.h"
 
 enum { CALLS_MAX = 8192 };
 
-static char dir[SCENE_PATH];
+static struct drive *drive;
+static char dir[SCENE_PATH];   /* Of the drive. */
 static char fresh[SCENE_PATH]; /* A store that was only initialised. */
 static char detail[512];
 static uint64_t fingerprints[SCENE_STEPS + 1]; /* Before the first step; behind each. */
@@ -40,6 +41,14 @@ static long next_call(long at)
         at++;
     } while (at > 100 && at < CALLS_MAX && writes[at] && at % stride != 0);
     return at;
+}
+
+/* A store that was only initialised, on a drive that fails as told. */
+static void start_fresh(enum drive_mode mode, long at)
+{
+    scene_copy_dir(fresh, dir);
+    drive_forget(drive);
+    drive_begin(drive, mode, at);
 }
 
 /* Opens and lives until something fails; returns the steps acknowledged, -1 if
@@ -58,10 +67,10 @@ static int live(uint64_t *fingerprints_out)
         }
         if (scene_step(store, step) != STORE_OK) {
             /* Final: no later write is even tried. */
-            const long calls = fault_calls();
+            const long calls = drive_calls(drive);
             assert_int_equal(scene_step(store, 0), STORE_IO);
             assert_int_equal(scene_step(store, 8), STORE_IO);
-            assert_int_equal(fault_calls(), calls);
+            assert_int_equal(drive_calls(drive), calls);
             break;
         }
     }
@@ -96,19 +105,18 @@ static void check(int steps, const char *when, long at)
 static int make_fresh(void **state)
 {
     (void)state;
-    fault_vfs_register();
-    fault_begin(FAULT_NONE, 0);
+    drive_register();
     scene_make_dir(dir);
+    drive = drive_new(dir);
     scene_make_dir(fresh);
     if (scene_init(fresh, detail, sizeof(detail)) != STORE_OK) {
         return -1;
     }
-    scene_copy_dir(fresh, dir);
-    fault_begin(FAULT_NONE, 0);
+    start_fresh(DRIVE_GOOD, 0);
     const int steps = live(fingerprints);
-    calls_in_all = fault_calls();
+    calls_in_all = drive_calls(drive);
     for (long at = 1; at < CALLS_MAX; at++) {
-        writes[at] = at <= calls_in_all && fault_was_write(at);
+        writes[at] = at <= calls_in_all && drive_was_write(drive, at);
     }
     print_message("# %ld calls change something\n", calls_in_all);
     return steps == SCENE_STEPS ? 0 : -1;
@@ -117,6 +125,7 @@ static int make_fresh(void **state)
 static int remove_fresh(void **state)
 {
     (void)state;
+    drive_free(drive);
     scene_remove_dir(dir);
     scene_remove_dir(fresh);
     return 0;
@@ -138,12 +147,11 @@ static void a_failed_call_is_final_and_loses_nothing(void **state)
     (void)state;
     long tried = 0;
     for (long at = 1; at <= calls_in_all; at = next_call(at), tried++) {
-        scene_copy_dir(fresh, dir);
-        fault_begin(FAULT_ONCE, at);
+        start_fresh(DRIVE_FAILS, at);
         const int steps = live(NULL);
-        assert_true(fault_hit());
+        assert_true(drive_hit(drive));
         assert_true(steps < SCENE_STEPS);
-        fault_stop();
+        drive_begin(drive, DRIVE_GOOD, 0);
         check(steps, "restart", at);
     }
     print_message("# %ld calls tried\n", tried);
@@ -157,10 +165,9 @@ static void what_a_failed_sync_left_in_the_cache_is_rewritten(void **state)
     (void)state;
     struct rng rng = {.state = 2};
     for (long at = 1; at <= calls_in_all; at = next_call(at)) {
-        scene_copy_dir(fresh, dir);
-        fault_begin(FAULT_ONCE, at);
+        start_fresh(DRIVE_FAILS, at);
         const int steps = live(NULL);
-        fault_stop();
+        drive_begin(drive, DRIVE_GOOD, 0);
 
         struct store *store = NULL;
         uint64_t seen = 0;
@@ -168,7 +175,7 @@ static void what_a_failed_sync_left_in_the_cache_is_rewritten(void **state)
                          STORE_OK);
         assert_int_equal(scene_fingerprint(store, &seen), STORE_OK);
         store_close(store);
-        fault_crash(&rng, FAULT_KEEP_NONE);
+        drive_cut(drive, &rng, DRIVE_KEEP_NONE);
 
         uint64_t fingerprint = 0;
         store = scene_open(dir);
@@ -181,15 +188,14 @@ static void what_a_failed_sync_left_in_the_cache_is_rewritten(void **state)
     }
 }
 
-static void cut_power_everywhere(enum fault_keep keep, const char *when, uint64_t seed)
+static void cut_power_everywhere(enum drive_keep keep, const char *when, uint64_t seed)
 {
     struct rng rng = {.state = seed};
     for (long at = 1; at <= calls_in_all; at = next_call(at)) {
-        scene_copy_dir(fresh, dir);
-        fault_begin(FAULT_DEAD, at);
+        start_fresh(DRIVE_DIES, at);
         const int steps = live(NULL);
-        assert_true(fault_hit());
-        fault_crash(&rng, keep);
+        assert_true(drive_hit(drive));
+        drive_cut(drive, &rng, keep);
         check(steps, when, at);
     }
 }
@@ -197,19 +203,25 @@ static void cut_power_everywhere(enum fault_keep keep, const char *when, uint64_
 static void a_power_cut_loses_only_what_was_not_synced(void **state)
 {
     (void)state;
-    cut_power_everywhere(FAULT_KEEP_NONE, "power cut, nothing kept", 3);
+    cut_power_everywhere(DRIVE_KEEP_NONE, "power cut, nothing kept", 3);
 }
 
 static void a_power_cut_may_keep_what_was_not_synced(void **state)
 {
     (void)state;
-    cut_power_everywhere(FAULT_KEEP_ALL, "power cut, all kept", 4);
+    cut_power_everywhere(DRIVE_KEEP_ALL, "power cut, all kept", 4);
 }
 
 static void a_power_cut_may_keep_any_sectors(void **state)
 {
     (void)state;
-    cut_power_everywhere(FAULT_KEEP_SOME, "power cut, some sectors kept", 5);
+    cut_power_everywhere(DRIVE_KEEP_SOME, "power cut, some sectors kept", 5);
+}
+
+static void a_power_cut_may_garble_what_was_being_written(void **state)
+{
+    (void)state;
+    cut_power_everywhere(DRIVE_KEEP_TORN, "power cut, a sector torn", 7);
 }
 
 /* A second cut while the first one is being recovered from. */
@@ -219,17 +231,16 @@ static void a_power_cut_during_recovery_loses_nothing(void **state)
     struct rng rng = {.state = 6};
     for (long at = 1; at <= calls_in_all; at += calls_in_all / 12 + 1) {
         for (long again = 1; again < 400; again += 1 + again / 8) {
-            scene_copy_dir(fresh, dir);
-            fault_begin(FAULT_DEAD, at);
+            start_fresh(DRIVE_DIES, at);
             const int steps = live(NULL);
-            fault_crash(&rng, FAULT_KEEP_SOME);
-            fault_begin(FAULT_DEAD, again);
+            drive_cut(drive, &rng, DRIVE_KEEP_SOME);
+            drive_begin(drive, DRIVE_DIES, again);
             struct store *store = NULL;
             if (store_open(dir, STORE_SERVE, &store, detail, sizeof(detail)) == STORE_OK) {
                 store_close(store);
                 again = 400; /* Recovery is over before that call. */
             }
-            fault_crash(&rng, FAULT_KEEP_SOME);
+            drive_cut(drive, &rng, DRIVE_KEEP_SOME);
             check(steps, "power cut during recovery", at);
         }
     }
@@ -243,9 +254,11 @@ static void init_is_whole_or_nothing(void **state)
     for (long at = 1; !whole; at++) {
         char path[2 * SCENE_PATH];
         snprintf(path, sizeof(path), "%s/new", dir);
-        fault_begin(FAULT_DEAD, at);
+        drive_forget(drive);
+        drive_begin(drive, DRIVE_DIES, at);
         whole = scene_init(path, detail, sizeof(detail)) == STORE_OK;
-        fault_begin(FAULT_NONE, 0);
+        drive_forget(drive);
+        drive_begin(drive, DRIVE_GOOD, 0);
         if (!whole) {
             assert_int_equal(store_open(path, STORE_SERVE, &store, detail, sizeof(detail)),
                              STORE_MISSING);
@@ -265,6 +278,7 @@ int main(void)
         cmocka_unit_test(a_power_cut_loses_only_what_was_not_synced),
         cmocka_unit_test(a_power_cut_may_keep_what_was_not_synced),
         cmocka_unit_test(a_power_cut_may_keep_any_sectors),
+        cmocka_unit_test(a_power_cut_may_garble_what_was_being_written),
         cmocka_unit_test(a_power_cut_during_recovery_loses_nothing),
         cmocka_unit_test(init_is_whole_or_nothing),
     };

@@ -14,12 +14,13 @@
 #include <cmocka.h>
 
 #include "lockd/writer.h"
-#include "tests/store/fault_vfs.h"
+#include "tests/store/drive.h"
 #include "tests/store/scene.h"
 
 enum { WAIT_S = 20 };
 
 static char dir[SCENE_PATH];
+static struct drive *drive; /* The same. */
 static struct store *store;
 static struct store_writer *writer;
 static struct writer_report report;
@@ -77,7 +78,7 @@ static int start(void **state)
     if (scene_init(dir, detail, sizeof(detail)) != STORE_OK) {
         return -1;
     }
-    fault_begin(FAULT_NONE, 0);
+    drive = drive_new(dir);
     store = scene_open(dir);
     writer = writer_new(store, wake, NULL);
     return writer == NULL ? -1 : 0;
@@ -89,7 +90,7 @@ static int stop(void **state)
     writer_stop(writer);
     writer = NULL;
     store_close(store);
-    fault_begin(FAULT_NONE, 0);
+    drive_free(drive);
     scene_remove_dir(dir);
     return 0;
 }
@@ -300,7 +301,7 @@ static void a_failure_is_final(void **state)
     put_entries(100, 1, 1, 300);
     poll_until(ticket_100);
     assert_true(writer_stop(writer));
-    fault_begin(FAULT_DEAD, 20);
+    drive_begin(drive, DRIVE_DIES, 20);
     writer = writer_new(store, wake, NULL);
     for (uint64_t i = 2; i <= 200; i++) {
         put_entries(100 + i, i, 1, 300);
@@ -322,7 +323,7 @@ static void a_failure_is_final(void **state)
 static int register_vfs(void **state)
 {
     (void)state;
-    fault_vfs_register();
+    drive_register();
     return 0;
 }
 

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <cmocka.h>
 
 #include "lease/lease.h"
@@ -342,6 +343,52 @@ static void connection_reordered(struct history *h)
     op(h, PUT_LOST)->connection = op(h, PUT_LAST)->connection;
 }
 
+static void gap_in_reading(struct history *h)
+{
+    /* As of [4,1], and wrong there: the list names what was made later. */
+    op(h, LIST_ROOT)->result.index = op(h, DELETE_F)->result.index;
+    op(h, LIST_ROOT)->result.epoch = FIRST_EPOCH;
+}
+
+static void read_beyond_the_log(struct history *h)
+{
+    /* As it was before the last write, which is not behind the end. */
+    op(h, LIST_ROOT)->result.index.slot = 100;
+}
+
+static void wrong_checksum(struct history *h)
+{
+    op(h, GET_TWO)->result.stat.checksum ^= 1;
+}
+
+static void wrong_size(struct history *h)
+{
+    op(h, PUT_ONE)->result.stat.size++;
+}
+
+static void wrong_token(struct history *h)
+{
+    op(h, GET_TWO)->result.stat.lock_token = 7;
+}
+
+static void ephemeral_file(struct history *h)
+{
+    op(h, GET_TWO)->result.stat.ephemeral = true;
+}
+
+static void swapped_answers(struct history *h)
+{
+    /* With their indices: each is right where it says that it was. */
+    const struct history_result two = op(h, GET_TWO)->result;
+    op(h, GET_TWO)->result = op(h, GET_NONE)->result;
+    op(h, GET_NONE)->result = two;
+}
+
+static void reused_revision(struct history *h)
+{
+    op(h, PUT_TWO)->result.stat.revision--;
+}
+
 static void read_of_older_epoch(struct history *h)
 {
     op(h, LIST_ROOT)->result.epoch = FIRST_EPOCH;
@@ -382,6 +429,14 @@ static const struct lie {
     {"a write that stands before its past", write_before_its_past, "real-time"},
     {"an unknown write that was read before it began", unknown_in_the_past, "real-time"},
     {"two writes of a connection that changed places", connection_reordered, "session-order"},
+    {"a list that names what was made later", gap_in_reading, "result"},
+    {"a read beyond the end of the log", read_beyond_the_log, "result"},
+    {"another checksum", wrong_checksum, "result"},
+    {"another size", wrong_size, "result"},
+    {"a lock that nobody holds", wrong_token, "result"},
+    {"a lasting file that is said to be ephemeral", ephemeral_file, "result"},
+    {"two answers that changed places with their indices", swapped_answers, "real-time"},
+    {"a revision that was another write's", reused_revision, "result"},
     {"a read answered under an older epoch", read_of_older_epoch, "epoch-order"},
     {"a write answered under an older epoch", write_of_older_epoch, "epoch-order"},
 };
@@ -545,14 +600,78 @@ static void test_model(void **state)
     lease_free(l);
 }
 
+/* ------------------------------------------------------------------ long ones */
+
+/* Puts and gets of a hundred files, one behind the other. */
+static void make_long(struct history *h, uint32_t count)
+{
+    enum { FILES = 100 };
+    static char paths[FILES][8];
+    const struct lease_limits limits = LEASE_LIMITS_DEFAULT;
+    struct model m = {.nodes = NULL};
+    model_start(&m, &limits);
+    add_self_made(h, 1, FIRST_EPOCH);
+    for (uint32_t i = 0; i < count; i++) {
+        char *path = paths[i % FILES];
+        snprintf(path, sizeof paths[0], "f%u", (unsigned)(i % FILES));
+        struct history_op o = {.invoked_us = 10 * (uint64_t)i + 10,
+                               .ended_us = 10 * (uint64_t)i + 15,
+                               .connection = i % 7 + 1,
+                               .outcome = HISTORY_ANSWERED,
+                               .request = {.type = i % 3 == 0 ? HISTORY_GET : HISTORY_PUT,
+                                           .path = text(path),
+                                           .if_generation = HISTORY_ANY,
+                                           .if_instance = HISTORY_ANY}};
+        if (history_writes(o.request.type)) {
+            o.request.content = o.request.path;
+            history_entry_add(
+                h, &(struct history_entry){.index = {.slot = h->log_count + 1, .position = 1},
+                                           .epoch = FIRST_EPOCH,
+                                           .op = i + 1,
+                                           .request = o.request});
+        }
+        model_execute(&m, &o.request, 0, &o.result);
+        o.result.epoch = FIRST_EPOCH;
+        o.result.index = h->log[h->log_count - 1].index;
+        history_op_add(h, &o);
+    }
+    model_free(&m);
+}
+
+static double seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* O(N log N), or a long history would never end.  TEST_CHECK_OPS=1000000 measures. */
+static void test_long(void **state)
+{
+    (void)state;
+    const char *asked = getenv("TEST_CHECK_OPS");
+    const uint32_t count = asked == NULL ? 50000 : (uint32_t)strtoul(asked, NULL, 10);
+    struct history h = {.ops = NULL};
+    struct check_violation violation = {.rule = NULL};
+    make_long(&h, count);
+    const double begin = seconds();
+    assert_true(history_check(&h, &violation));
+    const double took = seconds() - begin;
+    print_message("%u ops judged in %.2f s: %.0f a second\n", count, took, count / took);
+    h.ops[count - 3].result.revision++;
+    assert_false(history_check(&h, &violation));
+    history_free(&h);
+}
+
 int main(void)
 {
-    struct CMUnitTest tests[LIES + 2] = {
+    struct CMUnitTest tests[LIES + 3] = {
         cmocka_unit_test(test_good_history),
         cmocka_unit_test(test_model),
+        cmocka_unit_test(test_long),
     };
     for (size_t i = 0; i < LIES; i++) {
-        tests[i + 2] = (struct CMUnitTest){.name = lies[i].name,
+        tests[i + 3] = (struct CMUnitTest){.name = lies[i].name,
                                            .test_func = test_lie,
                                            .initial_state = (void *)(uintptr_t)&lies[i]};
     }

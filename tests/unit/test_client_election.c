@@ -55,6 +55,38 @@ static void test_campaign(void **state)
     world_free(w);
 }
 
+/* A proclaim and the release behind it leave on one connection, which breaks.  The cell
+ * may have refused the one for a while and executed the other: said again, it would be
+ * said for the next leader.  The release says that it is given up. */
+static void test_proclaim_behind_release(void **state)
+{
+    (void)state;
+    struct world *w = world_new("10.0.0.1");
+    struct lockd_session *s = open_session(w);
+    struct outcome campaigned = {.times = 0}, proclaimed = {.times = 0},
+                   released = {.times = 0};
+    struct lockd_lock *lock = campaign(w, s, 2000, &campaigned);
+    struct wire_request r = expect(w, WIRE_LOCK_ACQUIRE);
+    reply_ok(w, &r);
+    r = expect(w, WIRE_NODE_PUT);
+    reply_ok(w, &r);
+    assert_int_equal(engine_proclaim(lock, w->now_ms, "still", 5, 9000, done, &proclaimed),
+                     LOCKD_OK);
+    r = expect(w, WIRE_NODE_PUT);
+    const uint64_t request = r.request;
+    assert_int_equal(engine_release(lock, w->now_ms, 9000, done, &released), LOCKD_OK);
+    expect(w, WIRE_LOCK_RELEASE);
+    lose_link(w);
+    become_ready_again(w);
+    assert_int_equal(proclaimed.times, 1);
+    assert_int_equal(proclaimed.rc, LOCKD_E_UNKNOWN);
+    r = expect(w, WIRE_LOCK_RELEASE);
+    assert_int_equal(r.ack_floor, request);
+    reply_ok(w, &r);
+    assert_int_equal(released.rc, LOCKD_OK);
+    world_free(w);
+}
+
 /* A fail-over between grant and write, and the write's answer lost. */
 static void test_campaign_over_fail_overs(void **state)
 {
@@ -457,6 +489,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_campaign),
+        cmocka_unit_test(test_proclaim_behind_release),
         cmocka_unit_test(test_campaign_over_fail_overs),
         cmocka_unit_test(test_campaign_that_fails),
         cmocka_unit_test(test_campaign_cancelled),

@@ -62,6 +62,57 @@ static void test_waits_for_an_election(void **state)
     world_free(w);
 }
 
+static void answer_all(struct world *w)
+{
+    struct wire_request r;
+    while (next_request(w, &r)) {
+        reply_ok(w, &r);
+    }
+}
+
+/* A connection that breaks is made again, to the same master, though it was young:
+ * the shortest lease would not survive a round among followers.  One that breaks again
+ * and again is made ever later. */
+static void test_tries_the_master_again(void **state)
+{
+    (void)state;
+    struct world *w = world_new("10.0.0.1,10.0.0.2,10.0.0.3");
+    open_session(w);
+    char master[64];
+    snprintf(master, sizeof master, "%s", engine_wish(w->engine)->address);
+    for (uint32_t broken = 0; broken < 8; broken++) {
+        const uint64_t longest_ms = UINT64_C(50) << (broken < 5 ? broken : 5);
+        lose_link(w);
+        const uint64_t lost_ms = w->now_ms;
+        assert_int_equal(engine_wish(w->engine)->link, 0);
+        become_ready_again(w);
+        assert_string_equal(engine_wish(w->engine)->address, master);
+        assert_true(w->now_ms - lost_ms <= longest_ms + 10);
+        assert_true(w->now_ms - lost_ms >= longest_ms * 2 / 5);
+        answer_all(w);
+    }
+    for (uint32_t i = 0; i < 10; i++) { /* It lasts. */
+        pass(w, 100);
+        answer_all(w);
+    }
+    lose_link(w);
+    assert_int_not_equal(engine_wish(w->engine)->link, 0);
+    assert_string_equal(engine_wish(w->engine)->address, master);
+    become_ready(w);
+    lose_link(w);
+    const uint64_t lost_ms = w->now_ms;
+    become_ready_again(w);
+    assert_true(w->now_ms - lost_ms <= 60);
+    /* Nobody is there: now the others are asked. */
+    lose_link(w);
+    while (engine_wish(w->engine)->link == 0) {
+        pass(w, 10);
+    }
+    refuse_link(w);
+    assert_string_not_equal(engine_wish(w->engine)->address, master);
+    world_free(w);
+}
+
 static void test_leaves_the_silent(void **state)
 {
     (void)state;
@@ -243,6 +294,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_follows_the_master),
         cmocka_unit_test(test_waits_for_an_election),
+        cmocka_unit_test(test_tries_the_master_again),
         cmocka_unit_test(test_leaves_the_silent),
         cmocka_unit_test(test_stays_with_the_slow),
         cmocka_unit_test(test_keepalive_not_answered),

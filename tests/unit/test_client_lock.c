@@ -144,6 +144,29 @@ static void test_timeout(void **state)
     world_free(w);
 }
 
+/* The cell's own clock may end a wait first, or a cancellation may overtake the acquire
+ * on its way; it says "locked" then, as of a try that failed. */
+static void test_wait_ended_by_the_cell(void **state)
+{
+    (void)state;
+    struct world *w = world_new("10.0.0.1");
+    struct lockd_session *s = open_session(w);
+    struct outcome o = {.times = 0};
+    struct lockd_lock *lock = acquire(w, s, 2500, &o);
+    struct wire_request r = expect(w, WIRE_LOCK_ACQUIRE);
+    reply_error(w, &r, WIRE_LOCKED);
+    assert_int_equal(o.rc, LOCKD_E_TIMEOUT);
+    engine_lock_free(lock, w->now_ms);
+
+    lock = acquire(w, s, 2500, &o);
+    r = expect(w, WIRE_LOCK_ACQUIRE);
+    assert_int_equal(engine_acquire_cancel(lock, w->now_ms), LOCKD_OK);
+    reply_error(w, &r, WIRE_LOCKED);
+    assert_int_equal(o.rc, LOCKD_E_CANCELLED);
+    engine_lock_free(lock, w->now_ms);
+    world_free(w);
+}
+
 static void test_cancel(void **state)
 {
     (void)state;
@@ -525,6 +548,7 @@ int main(void)
         cmocka_unit_test(test_a_try),
         cmocka_unit_test(test_lock_delay),
         cmocka_unit_test(test_timeout),
+        cmocka_unit_test(test_wait_ended_by_the_cell),
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_cancel_comes_too_late),
         cmocka_unit_test(test_cancel_before_it_was_sent),

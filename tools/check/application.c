@@ -117,7 +117,11 @@ static void judge_file(struct judge *judge, struct slice slice)
             (op->outcome == APPLICATION_UNKNOWN && op->call == APPLICATION_READ);
         if (is_of_file(op) && !silent) {
             calls[count] = op;
-            ops[count++] = (struct wgl_op){.invoked = op->start, .ended = op->end};
+            ops[count++] = (struct wgl_op){
+                .invoked = op->start,
+                .ended = op->end,
+                .observes = op->call == APPLICATION_READ || op->outcome == APPLICATION_MISMATCH,
+            };
         }
     }
     const struct wgl_model model = {.step = step, .context = calls};

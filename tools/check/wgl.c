@@ -8,6 +8,11 @@
  *
  *     begin a   begin b   end b   begin c   end a   end c
  *     '---- may be next --'  `-- not before b is placed
+ *
+ * Three kinds of them are tried one behind the other.  A call that only observes
+ * comes first where it fits, and stands: whatever explains the rest with it later does
+ * so with it now.  Calls without an end may come at any time after, so they are tried
+ * last, and only where they change something: else it is as good to leave them out.
  */
 #include "tools/check/wgl.h"
 
@@ -20,17 +25,24 @@
 
 enum { BUCKETS_FIRST = 1024 };
 
+/* What the search may remember, in octets; as much as it can't is undecided. */
+#define BEEN_SIZE_MAX (UINT64_C(1) << 28)
+
 struct mark {
     struct mark *prev, *next;
-    struct mark *end; /* Of a beginning; NULL: it has none. */
+    struct mark *end;    /* Of a beginning; NULL: it has none. */
+    struct mark *before; /* The one alike that must be placed before; NULL: none. */
     uint64_t time;
     uint32_t op;
     bool begins;
 };
 
+enum kind { OBSERVES, CHANGES, OPEN };
+
 /* A place on the way: who was placed, and what the state was before. */
 struct placed {
     struct mark *mark;
+    enum kind kind;
     struct wgl_state before;
 };
 
@@ -129,6 +141,21 @@ static void make_list(struct search *s)
     free(begins);
 }
 
+/* The marks of beginnings stand by time. */
+static void order_alike(struct search *s)
+{
+    for (struct mark *mark = s->list.next; mark != NULL; mark = mark->next) {
+        const uint32_t alike = s->ops[mark->op].alike;
+        struct mark *before =
+            mark->begins && mark->end == NULL && alike != 0 ? mark->prev : NULL;
+        while (before != NULL && before != &s->list &&
+               (!before->begins || before->end != NULL || s->ops[before->op].alike != alike)) {
+            before = before->prev;
+        }
+        mark->before = before == &s->list ? NULL : before;
+    }
+}
+
 /* -------------------------------------------------------------------- been */
 
 static void grow_buckets(struct search *s)
@@ -179,18 +206,39 @@ static void flip(struct search *s, uint32_t op)
 
 /* ------------------------------------------------------------------- search */
 
-static bool place(struct search *s, struct mark *mark)
+static bool same_state(const struct wgl_state *a, const struct wgl_state *b)
+{
+    return a->a == b->a && a->b == b->b;
+}
+
+static bool is_placed(const struct search *s, uint32_t op)
+{
+    return (s->now[2 + op / 64] >> (op % 64) & 1) != 0;
+}
+
+static enum kind kind_of(const struct search *s, const struct mark *mark)
+{
+    return mark->end == NULL ? OPEN : s->ops[mark->op].observes ? OBSERVES : CHANGES;
+}
+
+/* Takes it as the next one, if it can be, and is of this kind. */
+static bool place(struct search *s, struct mark *mark, enum kind kind)
 {
     struct wgl_state next;
-    if (!s->model->step(s->model->context, mark->op, &s->state, &next)) {
+    if (kind_of(s, mark) != kind || (mark->before != NULL && !is_placed(s, mark->before->op)) ||
+        !s->model->step(s->model->context, mark->op, &s->state, &next) ||
+        (kind == OPEN && same_state(&s->state, &next))) {
         return false;
+    }
+    if (kind == OBSERVES) {
+        assert(same_state(&s->state, &next));
     }
     flip(s, mark->op);
     if (!is_new(s, &next)) {
         flip(s, mark->op);
         return false;
     }
-    s->way[s->way_length++] = (struct placed){.mark = mark, .before = s->state};
+    s->way[s->way_length++] = (struct placed){.mark = mark, .kind = kind, .before = s->state};
     s->state = next;
     unlink_mark(mark);
     if (mark->end != NULL) {
@@ -200,40 +248,68 @@ static bool place(struct search *s, struct mark *mark)
     return true;
 }
 
-/* Takes the last one back; the search goes on behind it. */
-static struct mark *step_back(struct search *s)
+/* Takes the last one back. */
+static struct placed step_back(struct search *s)
 {
-    const struct placed *last = &s->way[--s->way_length];
-    if (last->mark->end != NULL) {
-        relink_mark(last->mark->end);
+    const struct placed last = s->way[--s->way_length];
+    if (last.mark->end != NULL) {
+        relink_mark(last.mark->end);
         s->left++;
     }
-    relink_mark(last->mark);
-    flip(s, last->mark->op);
-    s->state = last->before;
-    return last->mark->next;
+    relink_mark(last.mark);
+    flip(s, last.mark->op);
+    s->state = last.before;
+    return last;
+}
+
+/* ... and those before it that only observed: there is no choice about them.
+ * False: no choice is left at all. */
+static bool step_back_to_choice(struct search *s, struct placed *ret_last)
+{
+    do {
+        if (s->way_length == 0) {
+            return false;
+        }
+        *ret_last = step_back(s);
+    } while (ret_last->kind == OBSERVES);
+    return true;
+}
+
+static bool exhausted(const struct search *s, uint64_t steps, uint64_t steps_max)
+{
+    const uint64_t size = sizeof(struct been) + s->words * sizeof *s->now;
+    return steps == steps_max || s->been_count >= BEEN_SIZE_MAX / size;
 }
 
 static enum wgl_verdict search(struct search *s, uint64_t steps_max, uint32_t *ret_stuck)
 {
     uint32_t least = UINT32_MAX;
     struct mark *at = s->list.next;
+    enum kind kind = OBSERVES;
     for (uint64_t steps = 0; s->left > 0; steps++) {
-        if (steps == steps_max) {
+        assert(at != NULL); /* An end is left, and stops the walk. */
+        if (exhausted(s, steps, steps_max)) {
             return WGL_UNDECIDED;
         }
-        if (at != NULL && at->begins) {
-            at = place(s, at) ? s->list.next : at->next;
-            continue;
+        if (at->begins) {
+            const bool placed = place(s, at, kind);
+            kind = placed ? OBSERVES : kind;
+            at = placed ? s->list.next : at->next;
+        } else if (kind != OPEN) {
+            kind++;
+            at = s->list.next;
+        } else {
+            struct placed last;
+            if (s->left < least) {
+                least = s->left; /* As far as we ever came. */
+                *ret_stuck = at->op;
+            }
+            if (!step_back_to_choice(s, &last)) {
+                return WGL_VIOLATION;
+            }
+            kind = last.kind;
+            at = last.mark->next;
         }
-        if (at != NULL && s->left < least) {
-            least = s->left; /* As far as we ever came. */
-            *ret_stuck = at->op;
-        }
-        if (s->way_length == 0) {
-            return WGL_VIOLATION;
-        }
-        at = step_back(s);
     }
     return WGL_LINEARIZABLE;
 }
@@ -250,6 +326,7 @@ enum wgl_verdict wgl_check(const struct wgl_op *ops, uint32_t count,
         .state = model->first,
     };
     make_list(&s);
+    order_alike(&s);
     s.way = take(count, sizeof *s.way);
     s.now = take(s.words, sizeof *s.now);
     const enum wgl_verdict verdict = search(&s, steps_max, ret_stuck);

@@ -10,7 +10,7 @@
  *
  * The search is exponential in the number of calls at a time, so histories are
  * split first (by name; linearizability is local, Herlihy and Wing 1990), and a
- * budget of steps ends what takes too long without a verdict.
+ * budget of steps, and one of memory, end what takes too long without a verdict.
  */
 #ifndef TOOLS_CHECK_WGL_H
 #define TOOLS_CHECK_WGL_H
@@ -32,11 +32,14 @@ struct wgl_op {
     uint64_t invoked;
     uint64_t ended; /* WGL_NEVER: its outcome is not known; it may have taken effect at any time
                      * since, or not at all. */
+    bool observes;  /* Whenever it fits, it leaves the state as it is. */
+    uint32_t alike; /* Of those without an end that have this number, not 0, it doesn't matter
+                     * which took effect; so whichever began first did so first. */
 };
 
 struct wgl_model {
     /* Can call `op` take effect in `state` as it was seen to?  `ret_state` is what
-     * follows.  A call of unknown outcome always can. */
+     * follows. */
     bool (*step)(const void *context, uint32_t op, const struct wgl_state *state,
                  struct wgl_state *ret_state);
     const void *context;
