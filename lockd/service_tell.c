@@ -285,12 +285,12 @@ static bool may_tell(const struct walk *walk, const struct watch *w)
     if (partner(walk, w) != NULL) {
         return true; /* It costs nothing. */
     }
+    const bool room =
+        s->watches.events_count < TELL_MAX && s->watches.events_octets < TELL_MAX_OCTETS;
     if (walk->kind == WALK_URGENT) {
-        return has_credit(s, c);
+        return room; /* Better much at once than a gap. */
     }
-    return c->told == walk->event->revision ||
-           (!c->slow && s->watches.events_count < TELL_MAX &&
-            s->watches.events_octets < TELL_MAX_OCTETS && has_credit(s, c));
+    return c->told == walk->event->revision || (!c->slow && room && has_credit(s, c));
 }
 
 /* In a hurry what can't be told is a gap; else it is told later. */
@@ -439,6 +439,7 @@ static uint64_t find_urgent(struct service *s)
             continue;
         }
         c->urgent = true;
+        renew_credit(s, c);
         first = c->cursor < first ? c->cursor : first;
     }
     return first;

@@ -105,6 +105,12 @@ enum store_rc store_check_header(struct store *store);
  * would drop?  STORE_DAMAGED then.  In store_wal.c. */
 enum store_rc store_check_wal(struct store *store);
 
+/* Puts a copy that is on disk in the place of the WAL.  After a sync that failed the
+ * page cache shows frames that the disk lacks, and no later sync writes them; a
+ * checkpoint that copied them into the file and lost the power halfway would leave
+ * pages that nothing can mend.  In store_wal.c. */
+enum store_rc store_renew_wal(struct store *store);
+
 /* Is the schema, to the letter, what store_init() made? */
 enum store_rc store_check_schema(struct store *store);
 

@@ -261,6 +261,9 @@ static enum store_rc open_steps(struct store *store, const char *dir)
     if (rc == STORE_OK) {
         rc = store_check_wal(store);
     }
+    if (rc == STORE_OK && store->mode == STORE_SERVE && !mutant(cache_trusted)) {
+        rc = store_renew_wal(store);
+    }
     if (rc == STORE_OK) {
         rc = connect_file(store);
     }

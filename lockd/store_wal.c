@@ -24,6 +24,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -161,4 +162,58 @@ enum store_rc store_check_wal(struct store *store)
     const enum store_rc rc = scan_wal(store, fd);
     close(fd);
     return rc;
+}
+
+/* -------------------------------------------------------------------- renewal */
+
+static bool copy_all(int from, int to)
+{
+    uint8_t octets[64 * 1024];
+    for (off_t at = 0;;) {
+        const ssize_t count = pread(from, octets, sizeof(octets), at);
+        if (count <= 0) {
+            return count == 0;
+        }
+        for (ssize_t done = 0; done < count;) {
+            const ssize_t written =
+                pwrite(to, octets + done, (size_t)(count - done), at + done);
+            if (written < 0) {
+                return false;
+            }
+            done += written;
+        }
+        at += count;
+    }
+}
+
+static bool replace_wal(const struct store *store, int from)
+{
+    (void)unlinkat(store->dir, STORE_WAL ".new", 0); /* Of a start that was cut short. */
+    const int to =
+        openat(store->dir, STORE_WAL ".new", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (to < 0) {
+        return false;
+    }
+    const bool good = copy_all(from, to) && fsync(to) == 0;
+    const int number = errno;
+    close(to);
+    errno = number;
+    return good && renameat(store->dir, STORE_WAL ".new", store->dir, STORE_WAL) == 0 &&
+           fsync(store->dir) == 0;
+}
+
+enum store_rc store_renew_wal(struct store *store)
+{
+    const int from = openat(store->dir, STORE_WAL, O_RDONLY | O_CLOEXEC);
+    if (from < 0 && errno == ENOENT) {
+        return STORE_OK;
+    }
+    const bool good = from >= 0 && replace_wal(store, from);
+    const int number = errno;
+    if (from >= 0) {
+        close(from);
+    }
+    return good ? STORE_OK
+                : store_fail(store, STORE_IO, "%s-wal: it can't be written anew: %s",
+                             store->path, strerror(number));
 }

@@ -23,6 +23,7 @@ static const struct {
     {"a watch set in a page with older ones is told from now on", 22, 22, 60, PROFILE_SWARM},
     {"one revision is two events, and the connection breaks between", 2, 2, 60, PROFILE_SWARM},
     {"a session closes while calls of its handles wait", 1934, 1934, 60, PROFILE_SWARM},
+    {"much is told at once rather than not at all", 2257, 2257, 60, PROFILE_SWARM},
     {"a proclaim that is said again is not said for the next leader", 20682, 20682, 60,
      PROFILE_SWARM},
 };
@@ -46,6 +47,8 @@ static const struct {
     uint64_t first, last;
 } full_cases[] = {
     {"20 full seeds with faults", 1, 20},
+    {"a start checkpoints no WAL that the disk lacks", 1000839, 1000839},
+    {"... with wild clocks", 1001079, 1001079},
 };
 
 /* Bugs that every seed should catch at once: the checkers are awake. */

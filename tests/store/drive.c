@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum {
     FILES_MAX = 8,
@@ -38,7 +39,8 @@ struct file {
     struct image cache, durable;
     struct op *ops;
     size_t ops_count, ops_capacity;
-    bool dirty; /* The file system has something else. */
+    bool dirty;  /* The file system has something else. */
+    ino_t inode; /* What the file system has; 0: nothing yet. */
 };
 
 struct drive {
@@ -119,6 +121,12 @@ static void drop_file(struct file *file)
     memset(file, 0, sizeof(*file));
 }
 
+static ino_t inode_of(const char *path)
+{
+    struct stat stat_of;
+    return stat(path, &stat_of) == 0 ? stat_of.st_ino : 0;
+}
+
 static void read_in(struct file *file)
 {
     FILE *in = fopen(file->path, "rb");
@@ -133,6 +141,7 @@ static void read_in(struct file *file)
         abort();
     }
     fclose(in);
+    file->inode = inode_of(file->path);
     copy_image(&file->cache, &file->durable);
 }
 
@@ -148,7 +157,17 @@ static void write_out(struct file *file)
     if (fclose(out) != 0) {
         abort();
     }
+    file->inode = inode_of(file->path);
     file->dirty = false;
+}
+
+/* Somebody gave its name to another file, by other means, and synced that before. */
+static void look_again(struct file *file)
+{
+    if (!file->dirty && file->inode != 0 && inode_of(file->path) != file->inode) {
+        drop_ops(file);
+        read_in(file);
+    }
 }
 
 static struct file *find_file(struct drive *drive, const char *path)
@@ -169,6 +188,7 @@ static struct file *file_of(struct drive *drive, const char *path)
         snprintf(file->path, sizeof(file->path), "%s", path);
         read_in(file);
     }
+    look_again(file);
     return file;
 }
 
@@ -319,6 +339,7 @@ void drive_cut(struct drive *drive, struct rng *rng, enum drive_keep keep)
         if (file->path[0] == '\0') {
             continue;
         }
+        look_again(file);
         const size_t torn = keep == DRIVE_KEEP_TORN ? torn_sector(file, rng) : 0;
         if (keep != DRIVE_KEEP_NONE) {
             apply_all(file, keep == DRIVE_KEEP_ALL ? NULL : rng);
