@@ -657,7 +657,7 @@ static void test_long(void **state)
     const double begin = seconds();
     assert_true(history_check(&h, &violation));
     const double took = seconds() - begin;
-    print_message("%u ops judged in %.2f s: %.0f a second\n", count, took, count / took);
+    print_message("# %u ops judged in %.2f s: %.0f a second\n", count, took, count / took);
     h.ops[count - 3].result.revision++;
     assert_false(history_check(&h, &violation));
     history_free(&h);

@@ -287,7 +287,9 @@ void application_check(struct application_op *ops, uint32_t count,
     *ret_verdict = (struct application_verdict){0};
     struct judge judge = {
         .rules = rules, .tell = tell, .context = context, .verdict = ret_verdict};
-    qsort(ops, count, sizeof *ops, by_name_and_start);
+    if (count > 0) {
+        qsort(ops, count, sizeof *ops, by_name_and_start);
+    }
     for (uint32_t first = 0, end; first < count; first = end) {
         for (end = first + 1; end < count && strcmp(ops[first].name, ops[end].name) == 0;) {
             end++;
