@@ -35,7 +35,8 @@ enum {
     WAL_HEADER = 32,
     FRAME_HEADER = 24,
     FRAME = FRAME_HEADER + STORE_PAGE,
-    SECTOR = 4096,          /* What SQLite's Unix layer takes every sector for. */
+    SECTOR = 4096, /* What SQLite's Unix layer takes every sector for. */
+    TEAR = 512,
     WAL_MAGIC = 0x377f0682, /* The lowest bit: checksums over big-endian words. */
     WAL_VERSION = 3007000,
 };
@@ -51,8 +52,7 @@ struct scan {
     struct sums chain;     /* Up to the last good frame. */
     bool broken;           /* A bad frame was met. */
     uint32_t transactions; /* That ended behind it. */
-    bool padded;           /* The next frame may fill the sector behind a commit ... */
-    uint8_t last[16];      /* ... whose header began with this. */
+    bool padded;           /* The next frame fills the sector behind a commit. */
     uint8_t frame[FRAME];
 };
 
@@ -86,29 +86,32 @@ static bool next_frame(struct scan *scan, off_t at, int *ret_errno)
     return count == FRAME;
 }
 
-/* SQLite fills the sector behind a commit with a copy of its last frame (psow=0
- * in store_sqlite.c).  Only the part in that sector is synced with the commit;
- * so the rest of the copy may be lost without anything being wrong. */
-static bool is_padding(const struct scan *scan)
+/* A disk writes so many octets whole or not at all.  Of a header that lies in two such
+ * pieces one may be of an older frame, and together they say what nobody wrote. */
+static bool is_in_one_piece(off_t at)
 {
-    return scan->padded && memcmp(scan->frame, scan->last, sizeof(scan->last)) == 0;
+    return at % TEAR <= TEAR - 16; /* Up to the salts. */
 }
 
+/* SQLite fills the sector behind a commit with a copy of its last frame (psow=0
+ * in store_sqlite.c): with one, as a frame is longer than a sector.  Only the part in
+ * that sector is synced with the commit; so the rest of the copy may be lost without
+ * anything being wrong. */
 static void step_frame(struct scan *scan, off_t end)
 {
     const uint8_t *frame = scan->frame;
     const bool ours = memcmp(frame + 8, scan->salts, sizeof(scan->salts)) == 0;
-    const bool commit = ours && word(frame + 4, true) != 0 && !is_padding(scan);
     if (!scan->broken) {
         scan->chain = sum_on(scan->chain, frame, 8, scan->big_endian);
         scan->chain = sum_on(scan->chain, frame + FRAME_HEADER, STORE_PAGE, scan->big_endian);
         scan->broken = !ours || !sums_match(scan->chain, frame + 16);
     }
+    const bool sure = !scan->broken || is_in_one_piece(end - FRAME);
+    const bool commit = ours && sure && word(frame + 4, true) != 0 && !scan->padded;
     if (scan->broken && commit) {
         scan->transactions++;
     }
     scan->padded = commit && end % SECTOR != 0;
-    memcpy(scan->last, frame, sizeof(scan->last));
 }
 
 /* Takes up the header; false when it is damaged. */

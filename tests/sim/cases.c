@@ -49,6 +49,7 @@ static const struct {
     {"20 full seeds with faults", 1, 20},
     {"a start checkpoints no WAL that the disk lacks", 1000839, 1000839},
     {"... with wild clocks", 1001079, 1001079},
+    {"a torn header is no trace of a transaction", 1001462, 1001462},
 };
 
 /* Bugs that every seed should catch at once: the checkers are awake. */
