@@ -416,13 +416,21 @@ void nemesis_start(struct world *w)
     }
 }
 
-/* Who is hurt for good: a minority, and nobody while the cell needs all its founders
- * to be formed. */
+bool nemesis_all_know_cell(const struct world *w)
+{
+    uint32_t know = 0;
+    for (uint32_t i = 0; i < w->plan.replicas; i++) {
+        know += w->replicas[i]->disk.hard.cell != 0;
+    }
+    return audit_masters(w) > 0 && know == w->plan.replicas;
+}
+
+/* Who is hurt for good: a minority, and nobody while the cell needs all its founders. */
 static uint32_t draw_hurt(struct world *w)
 {
     uint32_t hurt = 0;
     const uint32_t most = w->plan.replicas - plan_majority(&w->plan);
-    for (uint32_t i = 0; w->plan.spoiled && audit_masters(w) > 0 && i < most; i++) {
+    for (uint32_t i = 0; w->plan.spoiled && nemesis_all_know_cell(w) && i < most; i++) {
         hurt |= UINT32_C(1) << nemesis_any(w);
     }
     return hurt;

@@ -42,21 +42,11 @@ uint32_t nemesis_disk_struck(const struct world *w)
     return struck;
 }
 
-/* Before all know that the cell is formed, the founders need each of them. */
-static bool all_know_the_cell(const struct world *w)
-{
-    uint32_t know = 0;
-    for (uint32_t i = 0; i < w->plan.replicas; i++) {
-        know += w->replicas[i]->disk.hard.cell != 0;
-    }
-    return know == w->plan.replicas;
-}
-
 /* May one more store be struck? */
 static bool may_strike(const struct world *w, const struct disk *d)
 {
     const uint32_t struck = nemesis_disk_struck(w) | UINT32_C(1) << d->index;
-    return audit_masters(w) > 0 && all_know_the_cell(w) &&
+    return nemesis_all_know_cell(w) &&
            (uint32_t)__builtin_popcount(struck) + plan_majority(&w->plan) <= w->plan.replicas;
 }
 

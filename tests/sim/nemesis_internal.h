@@ -23,6 +23,9 @@ static inline uint32_t nemesis_any(struct world *w)
 /* Mostly the master, because that is where it hurts. */
 struct replica *nemesis_victim(struct world *w);
 
+/* Do all know that the cell is formed?  Before that the founders need each other. */
+bool nemesis_all_know_cell(const struct world *w);
+
 /* Tells all others that its peer port refuses. */
 void nemesis_report_gone(struct world *w, const struct replica *gone);
 

@@ -487,12 +487,12 @@ void replica_resume(struct world *w, struct replica *r)
     const uint32_t count = r->backlog_count;
     r->backlog = NULL;
     r->backlog_count = r->backlog_capacity = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        world_at(w, w->now_us, backlog[i]);
-    }
-    free(backlog);
     r->turn_due = chance_percent(&w->chance, 50);
     world_at(w, w->now_us, (struct event){.run = on_turn, .a = r->index, .b = r->life});
+    for (uint32_t i = 0; i < count; i++) { /* Before what comes in this very moment. */
+        backlog[i].run(w, &backlog[i]);
+    }
+    free(backlog);
 }
 
 /* -------------------------------------------------------------------- all */
