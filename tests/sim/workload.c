@@ -442,6 +442,14 @@ static void on_answer(struct world *w, const struct event *event)
     free(answer);
 }
 
+/* Once all is well, nobody asks one that is down for good again and again: some seconds
+ * each time would be all the time there is. */
+static uint32_t replica_after_silence(struct world *w, uint32_t silent)
+{
+    return w->healed ? any_but(w, silent)
+                     : (uint32_t)rng_below(&w->workload->rng, w->plan.replicas);
+}
+
 /* No answer, or the connection broke: nobody knows what became of it. */
 static void on_timeout(struct world *w, const struct event *event)
 {
@@ -464,7 +472,7 @@ static void on_timeout(struct world *w, const struct event *event)
     }
     end_op(w, number, HISTORY_UNKNOWN);
     if (l->clients[client].connection == state->connection) {
-        turn_to(w, client, (uint32_t)rng_below(&l->rng, w->plan.replicas));
+        turn_to(w, client, replica_after_silence(w, c->replica));
     }
 }
 
