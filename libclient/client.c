@@ -196,7 +196,7 @@ enum lockd_rc waiter_begin(struct waiter *w, struct lockd_client *client)
     return LOCKD_OK;
 }
 
-struct lockd_answer *waiter_wait(struct waiter *w)
+static struct lockd_answer *wait_for_answer(struct waiter *w)
 {
     struct lockd_client *client = w->client;
     driver_apply(&client->driver, client->engine);
@@ -224,7 +224,7 @@ enum lockd_rc waiter_end(struct waiter *w, enum lockd_rc rc, struct lockd_answer
 {
     struct lockd_answer *answer = NULL;
     if (rc == LOCKD_OK) {
-        answer = waiter_wait(w);
+        answer = wait_for_answer(w);
         rc = answer->rc;
     }
     waiter_leave(w);
@@ -234,6 +234,36 @@ enum lockd_rc waiter_end(struct waiter *w, enum lockd_rc rc, struct lockd_answer
         lockd_answer_free(answer);
     }
     return rc;
+}
+
+enum lockd_rc waiter_end_with_lock(struct waiter *w, enum lockd_rc rc,
+                                   struct lockd_lock **ret_lock)
+{
+    struct lockd_answer *answer = NULL;
+    rc = waiter_end(w, rc, &answer);
+    if (rc == LOCKD_OK) {
+        *ret_lock = answer->lock;
+    }
+    lockd_answer_free(answer);
+    return rc;
+}
+
+enum lockd_rc waiter_outcome(struct waiter *w, enum lockd_rc rc)
+{
+    if (rc == LOCKD_OK) {
+        struct lockd_answer *answer = wait_for_answer(w);
+        rc = answer->rc;
+        lockd_answer_free(answer);
+    }
+    return rc;
+}
+
+bool waiter_may_free(struct waiter *w)
+{
+    if (!w->client->freeing) {
+        client_await_quiet(w->client);
+    }
+    return !w->client->freeing;
 }
 
 static struct timespec time_after(int timeout_ms)

@@ -79,9 +79,20 @@ struct waiter {
 enum lockd_rc waiter_begin(struct waiter *w, struct lockd_client *client);
 enum lockd_rc waiter_end(struct waiter *w, enum lockd_rc rc, struct lockd_answer **ret_answer);
 
-/* Waits for the answer, entered; for who has more to do before leaving. */
-struct lockd_answer *waiter_wait(struct waiter *w);
+/* The same, of a call that brings a lock. */
+enum lockd_rc waiter_end_with_lock(struct waiter *w, enum lockd_rc rc,
+                                   struct lockd_lock **ret_lock);
+
+/* Waits, and stays entered; for who has something to keep or to free before leaving.
+ * False of waiter_may_free(): the client is being freed, and that with it. */
+enum lockd_rc waiter_outcome(struct waiter *w, enum lockd_rc rc);
+bool waiter_may_free(struct waiter *w);
 void waiter_leave(struct waiter *w);
+
+/* What a call asks, of which only this much is set. */
+struct wire_request client_request(enum wire_method method, const char *name);
+struct wire_request client_put_request(const char *name, const void *content, size_t size,
+                                       uint64_t if_generation);
 
 /* Waits until `ready` does something, `timeout_ms` have passed, or the client is
  * freed; on another thread than the client's, unless the timeout is 0.  Not

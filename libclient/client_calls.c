@@ -48,16 +48,11 @@ enum lockd_rc lockd_session_open(struct lockd_client *client,
     }
     rc = engine_session_open(client->engine, driver_now_ms(), &o, timeout_ms, waiter_done, &w,
                              &session);
+    rc = waiter_outcome(&w, rc);
     if (rc == LOCKD_OK) {
-        struct lockd_answer *answer = waiter_wait(&w);
-        rc = answer->rc;
-        lockd_answer_free(answer);
-        if (rc == LOCKD_OK) {
-            *ret_session = session;
-        } else if (!client->freeing) {
-            client_await_quiet(client);
-            engine_session_free(session, driver_now_ms());
-        }
+        *ret_session = session;
+    } else if (session != NULL && waiter_may_free(&w)) {
+        engine_session_free(session, driver_now_ms());
     }
     waiter_leave(&w);
     return rc;
@@ -151,16 +146,11 @@ enum lockd_rc lockd_acquire(struct lockd_session *session, const char *name,
         return LOCKD_E_INVALID;
     }
     enum lockd_rc rc = waiter_begin(&w, client_of_session(session));
-    if (rc != LOCKD_OK) {
-        return rc;
-    }
-    struct lockd_answer *answer = NULL;
-    rc = engine_acquire(session, driver_now_ms(), name, &o, timeout_ms, waiter_done, &w, NULL);
-    rc = waiter_end(&w, rc, &answer);
     if (rc == LOCKD_OK) {
-        *ret_lock = answer->lock;
+        rc = engine_acquire(session, driver_now_ms(), name, &o, timeout_ms, waiter_done, &w,
+                            NULL);
+        rc = waiter_end_with_lock(&w, rc, ret_lock);
     }
-    lockd_answer_free(answer);
     return rc;
 }
 
@@ -276,7 +266,7 @@ static struct wire_text text_of(const char *text)
     return (struct wire_text){.data = text, .size = text == NULL ? 0 : strlen(text)};
 }
 
-static struct wire_request request_of(enum wire_method method, const char *name)
+struct wire_request client_request(enum wire_method method, const char *name)
 {
     return (struct wire_request){.method = method,
                                  .name = text_of(name),
@@ -318,34 +308,34 @@ static enum lockd_rc complete(struct lockd_client *client, struct lockd_session 
 enum lockd_rc lockd_get_async(struct lockd_client *client, const char *name, int timeout_ms,
                               lockd_done *done, void *context)
 {
-    const struct wire_request r = request_of(WIRE_NODE_GET, name);
+    const struct wire_request r = client_request(WIRE_NODE_GET, name);
     return begin(client, NULL, &r, timeout_ms, done, context);
 }
 
 enum lockd_rc lockd_get(struct lockd_client *client, const char *name, int timeout_ms,
                         struct lockd_answer **ret_answer)
 {
-    const struct wire_request r = request_of(WIRE_NODE_GET, name);
+    const struct wire_request r = client_request(WIRE_NODE_GET, name);
     return complete(client, NULL, &r, timeout_ms, ret_answer);
 }
 
 enum lockd_rc lockd_stat_node_async(struct lockd_client *client, const char *name,
                                     int timeout_ms, lockd_done *done, void *context)
 {
-    const struct wire_request r = request_of(WIRE_NODE_STAT, name);
+    const struct wire_request r = client_request(WIRE_NODE_STAT, name);
     return begin(client, NULL, &r, timeout_ms, done, context);
 }
 
 enum lockd_rc lockd_stat_node(struct lockd_client *client, const char *name, int timeout_ms,
                               struct lockd_answer **ret_answer)
 {
-    const struct wire_request r = request_of(WIRE_NODE_STAT, name);
+    const struct wire_request r = client_request(WIRE_NODE_STAT, name);
     return complete(client, NULL, &r, timeout_ms, ret_answer);
 }
 
 static struct wire_request list_request(const char *name, const char *after, uint32_t limit)
 {
-    struct wire_request r = request_of(WIRE_NODE_LIST, name);
+    struct wire_request r = client_request(WIRE_NODE_LIST, name);
     r.after = text_of(after);
     r.limit = limit;
     return r;
@@ -365,10 +355,10 @@ enum lockd_rc lockd_list(struct lockd_client *client, const char *name, const ch
     return complete(client, NULL, &r, timeout_ms, ret_answer);
 }
 
-static struct wire_request put_request(const char *name, const void *content, size_t size,
+struct wire_request client_put_request(const char *name, const void *content, size_t size,
                                        uint64_t if_generation)
 {
-    struct wire_request r = request_of(WIRE_NODE_PUT, name);
+    struct wire_request r = client_request(WIRE_NODE_PUT, name);
     r.has_content = true;
     r.content = (struct wire_text){.data = content, .size = size};
     r.if_generation = if_generation;
@@ -380,7 +370,7 @@ enum lockd_rc lockd_put_async(struct lockd_client *client, struct lockd_session 
                               uint64_t if_generation, int timeout_ms, lockd_done *done,
                               void *context)
 {
-    const struct wire_request r = put_request(name, content, size, if_generation);
+    const struct wire_request r = client_put_request(name, content, size, if_generation);
     return begin(client, session, &r, timeout_ms, done, context);
 }
 
@@ -389,13 +379,13 @@ enum lockd_rc lockd_put(struct lockd_client *client, struct lockd_session *sessi
                         uint64_t if_generation, int timeout_ms,
                         struct lockd_answer **ret_answer)
 {
-    const struct wire_request r = put_request(name, content, size, if_generation);
+    const struct wire_request r = client_put_request(name, content, size, if_generation);
     return complete(client, session, &r, timeout_ms, ret_answer);
 }
 
 static struct wire_request create_request(const char *name, enum lockd_kind kind)
 {
-    struct wire_request r = request_of(WIRE_NODE_CREATE, name);
+    struct wire_request r = client_request(WIRE_NODE_CREATE, name);
     r.kind = kind == LOCKD_DIRECTORY ? WIRE_DIRECTORY : WIRE_FILE;
     return r;
 }
@@ -418,7 +408,7 @@ enum lockd_rc lockd_create(struct lockd_client *client, struct lockd_session *se
 
 static struct wire_request delete_request(const char *name, uint64_t if_generation)
 {
-    struct wire_request r = request_of(WIRE_NODE_DELETE, name);
+    struct wire_request r = client_request(WIRE_NODE_DELETE, name);
     r.if_generation = if_generation;
     return r;
 }
@@ -442,7 +432,7 @@ enum lockd_rc lockd_delete(struct lockd_client *client, struct lockd_session *se
 /* The next page begins behind an instance, or behind so many claims. */
 static struct wire_request locks_request(const char *name, uint64_t next)
 {
-    struct wire_request r = request_of(WIRE_LOCK_LIST, name);
+    struct wire_request r = client_request(WIRE_LOCK_LIST, name);
     if (name == NULL) {
         r.after_instance = next;
     } else {
@@ -468,7 +458,7 @@ enum lockd_rc lockd_locks(struct lockd_client *client, const char *name, uint64_
 /* False: it is no sequencer. */
 static bool check_request(const char *sequencer, struct wire_request *ret_request)
 {
-    *ret_request = request_of(WIRE_LOCK_CHECK, NULL);
+    *ret_request = client_request(WIRE_LOCK_CHECK, NULL);
     return sequencer != NULL && wire_parse_sequencer(text_of(sequencer), &ret_request->name,
                                                      &ret_request->mode, &ret_request->token);
 }

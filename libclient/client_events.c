@@ -47,16 +47,11 @@ enum lockd_rc lockd_watch(struct lockd_client *client, const char *name,
     }
     rc = engine_watch(client->engine, driver_now_ms(), name, &o, timeout_ms, waiter_done, &w,
                       &watch);
+    rc = waiter_outcome(&w, rc);
     if (rc == LOCKD_OK) {
-        struct lockd_answer *answer = waiter_wait(&w);
-        rc = answer->rc;
-        lockd_answer_free(answer);
-        if (rc == LOCKD_OK) {
-            *ret_watch = watch;
-        } else if (!client->freeing) {
-            client_await_quiet(client);
-            engine_watch_free(watch, driver_now_ms());
-        }
+        *ret_watch = watch;
+    } else if (watch != NULL && waiter_may_free(&w)) {
+        engine_watch_free(watch, driver_now_ms());
     }
     waiter_leave(&w);
     return rc;

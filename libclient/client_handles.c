@@ -44,15 +44,11 @@ enum lockd_rc lockd_open(struct lockd_session *session, const char *name,
         return rc;
     }
     rc = engine_open(session, driver_now_ms(), name, &o, timeout_ms, waiter_done, &w, &handle);
+    rc = waiter_outcome(&w, rc);
     if (rc == LOCKD_OK) {
-        struct lockd_answer *answer = waiter_wait(&w);
-        rc = answer->rc;
-        lockd_answer_free(answer);
-        if (rc == LOCKD_OK) {
-            *ret_handle = handle;
-        } else if (!w.client->freeing) {
-            engine_handle_free(handle, driver_now_ms());
-        }
+        *ret_handle = handle;
+    } else if (handle != NULL && waiter_may_free(&w)) {
+        engine_handle_free(handle, driver_now_ms());
     }
     waiter_leave(&w);
     return rc;
@@ -116,21 +112,6 @@ struct lockd_handle *lockd_handle_next(const struct lockd_session *session,
 
 /* ---------------------------------------------------------------------- use */
 
-static struct wire_request request_of(enum wire_method method)
-{
-    return (struct wire_request){
-        .method = method, .if_generation = WIRE_ANY, .if_instance = WIRE_ANY};
-}
-
-static struct wire_request put_request(const void *content, size_t size, uint64_t if_generation)
-{
-    struct wire_request r = request_of(WIRE_NODE_PUT);
-    r.has_content = true;
-    r.content = (struct wire_text){.data = content, .size = size};
-    r.if_generation = if_generation;
-    return r;
-}
-
 static enum lockd_rc begin(struct lockd_handle *handle, const struct wire_request *request,
                            int timeout_ms, lockd_done *done, void *context)
 {
@@ -157,28 +138,28 @@ static enum lockd_rc complete(struct lockd_handle *handle, const struct wire_req
 enum lockd_rc lockd_handle_get_async(struct lockd_handle *handle, int timeout_ms,
                                      lockd_done *done, void *context)
 {
-    const struct wire_request r = request_of(WIRE_NODE_GET);
+    const struct wire_request r = client_request(WIRE_NODE_GET, /* name= */ NULL);
     return begin(handle, &r, timeout_ms, done, context);
 }
 
 enum lockd_rc lockd_handle_get(struct lockd_handle *handle, int timeout_ms,
                                struct lockd_answer **ret_answer)
 {
-    const struct wire_request r = request_of(WIRE_NODE_GET);
+    const struct wire_request r = client_request(WIRE_NODE_GET, /* name= */ NULL);
     return complete(handle, &r, timeout_ms, ret_answer);
 }
 
 enum lockd_rc lockd_handle_stat_async(struct lockd_handle *handle, int timeout_ms,
                                       lockd_done *done, void *context)
 {
-    const struct wire_request r = request_of(WIRE_NODE_STAT);
+    const struct wire_request r = client_request(WIRE_NODE_STAT, /* name= */ NULL);
     return begin(handle, &r, timeout_ms, done, context);
 }
 
 enum lockd_rc lockd_handle_stat(struct lockd_handle *handle, int timeout_ms,
                                 struct lockd_answer **ret_answer)
 {
-    const struct wire_request r = request_of(WIRE_NODE_STAT);
+    const struct wire_request r = client_request(WIRE_NODE_STAT, /* name= */ NULL);
     return complete(handle, &r, timeout_ms, ret_answer);
 }
 
@@ -186,7 +167,8 @@ enum lockd_rc lockd_handle_put_async(struct lockd_handle *handle, const void *co
                                      size_t size, uint64_t if_generation, int timeout_ms,
                                      lockd_done *done, void *context)
 {
-    const struct wire_request r = put_request(content, size, if_generation);
+    const struct wire_request r =
+        client_put_request(/* name= */ NULL, content, size, if_generation);
     return begin(handle, &r, timeout_ms, done, context);
 }
 
@@ -194,21 +176,22 @@ enum lockd_rc lockd_handle_put(struct lockd_handle *handle, const void *content,
                                uint64_t if_generation, int timeout_ms,
                                struct lockd_answer **ret_answer)
 {
-    const struct wire_request r = put_request(content, size, if_generation);
+    const struct wire_request r =
+        client_put_request(/* name= */ NULL, content, size, if_generation);
     return complete(handle, &r, timeout_ms, ret_answer);
 }
 
 enum lockd_rc lockd_handle_delete_async(struct lockd_handle *handle, int timeout_ms,
                                         lockd_done *done, void *context)
 {
-    const struct wire_request r = request_of(WIRE_NODE_DELETE);
+    const struct wire_request r = client_request(WIRE_NODE_DELETE, /* name= */ NULL);
     return begin(handle, &r, timeout_ms, done, context);
 }
 
 enum lockd_rc lockd_handle_delete(struct lockd_handle *handle, int timeout_ms,
                                   struct lockd_answer **ret_answer)
 {
-    const struct wire_request r = request_of(WIRE_NODE_DELETE);
+    const struct wire_request r = client_request(WIRE_NODE_DELETE, /* name= */ NULL);
     return complete(handle, &r, timeout_ms, ret_answer);
 }
 
@@ -229,19 +212,6 @@ enum lockd_rc lockd_handle_acquire_async(struct lockd_handle *handle,
     return rc;
 }
 
-/* The lock that a call has brought. */
-static enum lockd_rc end_with_lock(struct waiter *w, enum lockd_rc rc,
-                                   struct lockd_lock **ret_lock)
-{
-    struct lockd_answer *answer = NULL;
-    rc = waiter_end(w, rc, &answer);
-    if (rc == LOCKD_OK) {
-        *ret_lock = answer->lock;
-    }
-    lockd_answer_free(answer);
-    return rc;
-}
-
 enum lockd_rc lockd_handle_acquire(struct lockd_handle *handle,
                                    const struct lockd_lock_options *options, int timeout_ms,
                                    struct lockd_lock **ret_lock)
@@ -255,7 +225,7 @@ enum lockd_rc lockd_handle_acquire(struct lockd_handle *handle,
     if (rc == LOCKD_OK) {
         rc = engine_handle_acquire(handle, driver_now_ms(), &o, timeout_ms, waiter_done, &w,
                                    NULL);
-        rc = end_with_lock(&w, rc, ret_lock);
+        rc = waiter_end_with_lock(&w, rc, ret_lock);
     }
     return rc;
 }
@@ -293,7 +263,7 @@ enum lockd_rc lockd_campaign(struct lockd_session *session, const char *name, co
     if (rc == LOCKD_OK) {
         rc = engine_campaign(session, driver_now_ms(), name, value, size, &o, timeout_ms,
                              waiter_done, &w, NULL);
-        rc = end_with_lock(&w, rc, ret_lock);
+        rc = waiter_end_with_lock(&w, rc, ret_lock);
     }
     return rc;
 }

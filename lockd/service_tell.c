@@ -218,13 +218,6 @@ static struct service_event *last_event(const struct service *s, const struct wa
     return own && last->kind == SERVICE_EVENT_CHANGE ? last : NULL;
 }
 
-/* Is the client to be told less?  In a hurry only as far as its credit demands it. */
-static bool tells_less(const struct walk *walk, const struct watcher *c)
-{
-    return walk->kind != WALK_LIVE &&
-           (c->pressed || (walk->kind == WALK_URGENT && c->credit < TELL_CREDIT / 2));
-}
-
 /* The event that this one may join; NULL: none.  A client whose connection broke
  * counts what it has heard of the newest revision, and asks again from the one
  * before.  So what it counts must stand alone: nothing joins the first revision of
@@ -232,7 +225,8 @@ static bool tells_less(const struct walk *walk, const struct watcher *c)
 static struct service_event *partner(const struct walk *walk, const struct watch *w)
 {
     const struct watches *all = &walk->s->watches;
-    struct service_event *last = tells_less(walk, w->watcher) ? last_event(walk->s, w) : NULL;
+    const bool less = walk->kind != WALK_LIVE && w->watcher->pressed;
+    struct service_event *last = less ? last_event(walk->s, w) : NULL;
     const bool fits = last != NULL && last->first_revision > w->start + 1 &&
                       last->revision < walk->event->revision &&
                       can_join(&all->changes[all->told[w->last].newest - 1].event, walk->event);
@@ -439,7 +433,6 @@ static uint64_t find_urgent(struct service *s)
             continue;
         }
         c->urgent = true;
-        renew_credit(s, c);
         first = c->cursor < first ? c->cursor : first;
     }
     return first;
