@@ -23,7 +23,7 @@ enum {
     EXIT_BAD_HISTORY = 65,
     KEY_NO_OVERLAP = 0x100,
     KEY_STEPS,
-    STEPS_DEFAULT = 20 * 1000 * 1000,
+    STEPS_DEFAULT = 200 * 1000 * 1000,
 };
 
 const char *argp_program_version = "lockcheck " LOCKD_VERSION;

@@ -235,6 +235,23 @@ static void test_garbled(void **state)
     world_free(w);
 }
 
+/* Cut short by what is no digit, an id would be nobody's, and its call wait for ever. */
+static void test_garbled_id(void **state)
+{
+    (void)state;
+    struct world *w = world_new("10.0.0.1,10.0.0.2");
+    struct lockd_session *s = open_session(w);
+    struct outcome o = {.times = 0};
+    put(w, s, &o);
+    expect(w, WIRE_NODE_PUT);
+    const uint64_t link = w->link;
+    const char *garbled = "{\"jsonrpc\":\"2.0\",\"id\":1\x01,\"result\":{}}\n";
+    engine_received(w->engine, w->now_ms, w->link, garbled, strlen(garbled));
+    flush(w);
+    assert_int_not_equal(engine_wish(w->engine)->link, link);
+    world_free(w);
+}
+
 static void test_close_engine(void **state)
 {
     (void)state;
@@ -283,15 +300,11 @@ static void test_refuses_nonsense(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_shot),
-        cmocka_unit_test(test_half_sent),
-        cmocka_unit_test(test_deadline),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_reads),
-        cmocka_unit_test(test_any_order_of_members),
-        cmocka_unit_test(test_garbled),
-        cmocka_unit_test(test_close_engine),
-        cmocka_unit_test(test_refuses_nonsense),
+        cmocka_unit_test(test_one_shot),     cmocka_unit_test(test_half_sent),
+        cmocka_unit_test(test_deadline),     cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_reads),        cmocka_unit_test(test_any_order_of_members),
+        cmocka_unit_test(test_garbled),      cmocka_unit_test(test_garbled_id),
+        cmocka_unit_test(test_close_engine), cmocka_unit_test(test_refuses_nonsense),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

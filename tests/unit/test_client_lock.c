@@ -319,6 +319,27 @@ static void test_free_in_each_state(void **state)
     world_free(w);
 }
 
+/* Who lets go of a lock that is being released has it no more, refused or not. */
+static void test_release_deserted(void **state)
+{
+    (void)state;
+    struct world *w = world_new("10.0.0.1");
+    struct lockd_session *s = open_session(w);
+    struct lockd_lock *lock = hold(w, s);
+    struct outcome o = {.times = 0};
+    assert_int_equal(engine_release(lock, w->now_ms, 1000, done, &o), LOCKD_OK);
+    struct wire_request r = expect(w, WIRE_LOCK_RELEASE);
+    engine_lock_free(lock, w->now_ms);
+    reply_error(w, &r, WIRE_OVERLOADED);
+    assert_int_equal(o.times, 0);
+    pass(w, 50);
+    r = expect(w, WIRE_LOCK_RELEASE);
+    reply_ok(w, &r);
+    assert_int_equal(o.times, 1);
+    assert_int_equal(o.rc, LOCKD_OK);
+    world_free(w);
+}
+
 static void test_release_that_fails(void **state)
 {
     (void)state;
@@ -555,6 +576,7 @@ int main(void)
         cmocka_unit_test(test_timeout_unconfirmed),
         cmocka_unit_test(test_free_in_each_state),
         cmocka_unit_test(test_release_that_fails),
+        cmocka_unit_test(test_release_deserted),
         cmocka_unit_test(test_acknowledgements),
         cmocka_unit_test(test_calm_wait),
         cmocka_unit_test(test_window),

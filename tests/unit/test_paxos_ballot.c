@@ -152,6 +152,36 @@ static void a_restart_leads_above_all_that_it_knows(void **state)
     }
 }
 
+/* Who has promised a ballot has known that all founders agree. */
+static const struct {
+    const char *name;
+    uint64_t cell;
+    struct paxos_ballot promised;
+    uint32_t members;
+    enum paxos_role role;
+} founders[] = {
+    {"all pinned, nothing promised", 0, {0, 0}, 3, PAXOS_FORMING},
+    {"promised, the cell not known", 0, {1, 3}, 3, PAXOS_FOLLOWER},
+    {"the cell known, from others", 9, {0, 0}, 3, PAXOS_FOLLOWER},
+    {"promised, and the cell known", 9, {1, 3}, 3, PAXOS_FOLLOWER},
+    {"one of two, nothing promised", 0, {0, 0}, 2, PAXOS_FORMING},
+};
+
+static void a_founder_that_promised_waits_for_nobody(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof founders / sizeof founders[0]; i++) {
+        struct paxos_restored restored = {.hard = hard_of(founders[i].members)};
+        restored.hard.cell = founders[i].cell;
+        restored.hard.promised = founders[i].promised;
+        struct paxos *p = start(&restored);
+        struct paxos_status status;
+        paxos_status(p, config.now_ms, &status);
+        assert_int_equal(status.role, founders[i].role);
+        free(p);
+    }
+}
+
 /* What a store can't hold unless it was damaged or mixed up. */
 enum damage {
     NO_DAMAGE,
@@ -164,6 +194,8 @@ enum damage {
     BEYOND_WINDOW,
     TWICE,
     OTHER_CHECKSUM,
+    MEMBER_UNKNOWN,
+    FOUNDER_UNKNOWN,
     DAMAGES
 };
 
@@ -211,6 +243,13 @@ static void an_impossible_store_is_refused(void **state)
             break;
         case OTHER_CHECKSUM:
             votes[1].value.checksum++;
+            break;
+        case MEMBER_UNKNOWN:
+            members->member[2].identity = 0;
+            break;
+        case FOUNDER_UNKNOWN: /* A promise is made to know them all. */
+            restored.hard.cell = 0;
+            members->member[2].identity = 0;
             break;
         }
         void *block = malloc(paxos_size(&config));
@@ -292,6 +331,7 @@ int main(void)
         cmocka_unit_test(epochs_grow_with_ballots_and_fit_a_double),
         cmocka_unit_test(a_majority_is_more_than_half),
         cmocka_unit_test(a_restart_leads_above_all_that_it_knows),
+        cmocka_unit_test(a_founder_that_promised_waits_for_nobody),
         cmocka_unit_test(an_impossible_store_is_refused),
         cmocka_unit_test(notes_are_sentences),
         cmocka_unit_test(text_is_cut_where_the_room_ends),

@@ -58,6 +58,7 @@ static struct paxos_message full_message(enum paxos_message_type type)
                                   .checksum = 19,
                                   .lease_ms = UINT32_MAX,
                                   .firm = true,
+                                  .agreed = true,
                                   .part = 21,
                                   .parts = 64};
 }
@@ -99,7 +100,7 @@ static void assert_same_message(const struct paxos_message *a, const struct paxo
     assert_true(same_ballot(a->ballot, b->ballot) && same_ballot(a->released, b->released));
     assert_true(a->slot == b->slot && a->chosen == b->chosen && a->durable == b->durable);
     assert_true(a->trim == b->trim && a->round == b->round && a->checksum == b->checksum);
-    assert_true(a->lease_ms == b->lease_ms && a->firm == b->firm);
+    assert_true(a->lease_ms == b->lease_ms && a->firm == b->firm && a->agreed == b->agreed);
     assert_true(a->part == b->part && a->parts == b->parts);
     assert_int_equal(a->entries_count, b->entries_count);
     for (uint32_t i = 0; i < a->entries_count; i++) {

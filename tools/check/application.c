@@ -70,25 +70,57 @@ static void accuse(struct judge *judge, const char *rule, const struct applicati
 
 /* ------------------------------------------------------------- linearizable */
 
-/* The state is the value, in `a`. */
+/* A value that a call tells from others, and until when any does; 0: none does.
+ * WGL_NEVER: it may be one of which nobody knows when. */
+struct value {
+    uint32_t value;
+    uint64_t found_until;  /* Calls that find it. */
+    uint64_t missed_until; /* Compare-and-sets that find another. */
+};
+
+/* The reads, writes and compare-and-sets of one name, their values by number: equal
+ * for all that nobody tells from one another. */
+struct file {
+    const struct application_op **calls;
+    uint32_t *expected, *left; /* By call: the number of what it expects, and leaves. */
+    uint32_t count;
+    struct value *values; /* In order; the number of each is its place, from 1. */
+    uint32_t values_count;
+    uint64_t missed_until; /* The last compare-and-set that found another value. */
+};
+
+/* What nobody ever tells from others. */
+enum { UNTOLD = 0 };
+
+static uint64_t later(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+static bool is_unknown(const struct application_op *op)
+{
+    return op->outcome == APPLICATION_UNKNOWN;
+}
+
+/* The state is the number of the value, in `a`. */
 static bool step(const void *context, uint32_t index, const struct wgl_state *state,
                  struct wgl_state *ret_state)
 {
-    const struct application_op *op = ((const struct application_op *const *)context)[index];
-    const bool unknown = op->outcome == APPLICATION_UNKNOWN;
+    const struct file *file = context;
+    const struct application_op *op = file->calls[index];
     *ret_state = *state;
     switch (op->call) {
     case APPLICATION_READ:
-        return unknown || state->a == op->value;
+        return state->a == file->left[index];
     case APPLICATION_WRITE:
-        ret_state->a = op->value;
+        ret_state->a = file->left[index];
         return true;
     case APPLICATION_CAS:
-        if (state->a == op->expected) {
-            ret_state->a = op->value;
+        if (state->a == file->expected[index]) {
+            ret_state->a = file->left[index];
             return op->outcome != APPLICATION_MISMATCH;
         }
-        return unknown || op->outcome == APPLICATION_MISMATCH;
+        return op->outcome != APPLICATION_OK;
     case APPLICATION_ACQUIRE:
     case APPLICATION_HOLD:
     case APPLICATION_ACCESS:
@@ -98,39 +130,138 @@ static bool step(const void *context, uint32_t index, const struct wgl_state *st
     return false;
 }
 
+static int by_value(const void *left, const void *right)
+{
+    const struct value *a = left;
+    const struct value *b = right;
+    return (a->value > b->value) - (a->value < b->value);
+}
+
+static uint32_t number_of(const struct file *file, uint32_t value)
+{
+    const struct value key = {.value = value};
+    const struct value *found =
+        bsearch(&key, file->values, file->values_count, sizeof key, by_value);
+    return found == NULL ? UNTOLD : (uint32_t)(found - file->values) + 1;
+}
+
+static void list_values(struct file *file)
+{
+    for (uint32_t i = 0; i < file->count; i++) {
+        const struct application_op *op = file->calls[i];
+        const bool missed = op->outcome == APPLICATION_MISMATCH;
+        if (op->call != APPLICATION_WRITE) {
+            file->values[file->values_count++] = (struct value){
+                .value = op->call == APPLICATION_READ ? op->value : op->expected,
+                .found_until = missed ? 0 : op->end,
+                .missed_until = missed ? op->end : 0,
+            };
+            file->missed_until =
+                missed ? later(file->missed_until, op->end) : file->missed_until;
+        }
+    }
+    qsort(file->values, file->values_count, sizeof *file->values, by_value);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < file->values_count; i++) {
+        const struct value *value = &file->values[i];
+        struct value *last = kept == 0 ? NULL : &file->values[kept - 1];
+        if (last == NULL || last->value != value->value) {
+            file->values[kept++] = *value;
+        } else {
+            last->found_until = later(last->found_until, value->found_until);
+            last->missed_until = later(last->missed_until, value->missed_until);
+        }
+    }
+    file->values_count = kept;
+}
+
+/* Whether a call took effect is told by who finds what it leaves, and by who misses
+ * what it took away.  0: by nobody. */
+static uint64_t matters_until(const struct file *file, uint32_t index)
+{
+    const uint32_t left = file->left[index];
+    const uint32_t expected = file->expected[index];
+    const uint64_t found = left == UNTOLD ? 0 : file->values[left - 1].found_until;
+    if (file->calls[index]->call == APPLICATION_WRITE) {
+        return later(found, file->missed_until);
+    }
+    return expected == UNTOLD ? 0 : later(found, file->values[expected - 1].missed_until);
+}
+
+static struct wgl_op describe(const struct file *file, uint32_t index)
+{
+    const struct application_op *op = file->calls[index];
+    const bool compares = op->call == APPLICATION_CAS;
+    const bool observes = op->call == APPLICATION_READ || op->outcome == APPLICATION_MISMATCH;
+    const uint64_t expected = compares ? (uint64_t)file->expected[index] + 1 : 0;
+    const uint64_t until = is_unknown(op) ? matters_until(file, index) : WGL_NEVER;
+    return (struct wgl_op){
+        .invoked = op->start,
+        .ended = op->end,
+        .observes = observes,
+        .alike = observes ? 0 : expected << 32 | ((uint64_t)file->left[index] + 1),
+        .matters_until = until == WGL_NEVER ? 0 : until,
+    };
+}
+
 static bool is_of_file(const struct application_op *op)
 {
     return op->call == APPLICATION_READ || op->call == APPLICATION_WRITE ||
            op->call == APPLICATION_CAS;
 }
 
-static void judge_file(struct judge *judge, struct slice slice)
+/* What was not executed says nothing, nor does a read without an outcome. */
+static void select_calls(struct file *file, struct slice slice)
 {
-    const struct application_op **calls = take(slice.count, sizeof(struct application_op *));
-    struct wgl_op *ops = take(slice.count, sizeof *ops);
-    uint32_t count = 0;
     for (uint32_t i = 0; i < slice.count; i++) {
         const struct application_op *op = &slice.ops[i];
-        /* A read without an outcome says nothing. */
-        const bool silent =
-            op->outcome == APPLICATION_FAILED ||
-            (op->outcome == APPLICATION_UNKNOWN && op->call == APPLICATION_READ);
-        if (is_of_file(op) && !silent) {
-            calls[count] = op;
-            ops[count++] = (struct wgl_op){
-                .invoked = op->start,
-                .ended = op->end,
-                .observes = op->call == APPLICATION_READ || op->outcome == APPLICATION_MISMATCH,
-            };
+        if (is_of_file(op) && op->outcome != APPLICATION_FAILED &&
+            !(is_unknown(op) && op->call == APPLICATION_READ)) {
+            file->calls[file->count++] = op;
         }
     }
-    const struct wgl_model model = {.step = step, .context = calls};
+}
+
+/* ... nor does one of which nobody can tell whether it was executed. */
+static void drop_untold(struct file *file)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < file->count; i++) {
+        const struct application_op *op = file->calls[i];
+        file->expected[i] = number_of(file, op->expected);
+        file->left[i] = number_of(file, op->value);
+        if (!is_unknown(op) || matters_until(file, i) >= op->start) {
+            file->calls[kept] = op;
+            file->expected[kept] = file->expected[i];
+            file->left[kept++] = file->left[i];
+        }
+    }
+    file->count = kept;
+}
+
+static void judge_file(struct judge *judge, struct slice slice)
+{
+    struct file file = {
+        .calls = take(slice.count, sizeof(struct application_op *)),
+        .expected = take(slice.count, sizeof *file.expected),
+        .left = take(slice.count, sizeof *file.left),
+        .values = take(slice.count, sizeof *file.values),
+    };
+    select_calls(&file, slice);
+    list_values(&file);
+    drop_untold(&file);
+    struct wgl_op *ops = take(file.count, sizeof *ops);
+    for (uint32_t i = 0; i < file.count; i++) {
+        ops[i] = describe(&file, i);
+    }
+    const struct wgl_model model = {
+        .step = step, .context = &file, .first = {.a = number_of(&file, 0)}};
     uint32_t stuck = 0;
-    switch (wgl_check(ops, count, &model, judge->rules->steps_max, &stuck)) {
+    switch (wgl_check(ops, file.count, &model, judge->rules->steps_max, &stuck)) {
     case WGL_LINEARIZABLE:
         break;
     case WGL_VIOLATION:
-        accuse(judge, "linearizable", calls[stuck], NULL,
+        accuse(judge, "linearizable", file.calls[stuck], NULL,
                "cannot have happened, whatever the order of the calls beside it");
         break;
     case WGL_UNDECIDED:
@@ -138,7 +269,10 @@ static void judge_file(struct judge *judge, struct slice slice)
         break;
     }
     free(ops);
-    free(calls);
+    free(file.values);
+    free(file.left);
+    free(file.expected);
+    free(file.calls);
 }
 
 /* ------------------------------------------------------------------- tokens */

@@ -13,74 +13,74 @@
  * comes first where it fits, and stands: whatever explains the rest with it later does
  * so with it now.  Calls without an end may come at any time after, so they are tried
  * last, and only where they change something: else it is as good to leave them out.
+ *
+ * The first end in the list says most of who is placed: all that ended before it are,
+ * none that begins behind it is.  Of those about it, one bit each says the rest.  A call
+ * has its bit from its beginning to its end, or until it no longer matters, and then
+ * the next one gets that bit.  So a place where the search has been is
+ *
+ *     state | first end | bits of calls with an end | bits of calls without
+ *
+ * and it covers each place that differs from it only in that more of the last kind
+ * are placed there: who has not been used may still be left out.
  */
 #include "tools/check/wgl.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "paxos/base/hash.h"
+#include "tools/check/wgl_places.h"
 
-enum { BUCKETS_FIRST = 1024 };
+/* The words of a place. */
+enum { STATE_A, STATE_B, FIRST_END, BITS };
 
-/* What the search may remember, in octets; as much as it can't is undecided. */
-#define BEEN_SIZE_MAX (UINT64_C(1) << 28)
+/* In the order in which they stand at one time: who touches is beside. */
+enum event { BEGINS, ENDS, NO_LONGER_MATTERS };
 
 struct mark {
-    struct mark *prev, *next;
-    struct mark *end;    /* Of a beginning; NULL: it has none. */
-    struct mark *before; /* The one alike that must be placed before; NULL: none. */
+    struct mark *prev, *next; /* In the list; a NO_LONGER_MATTERS is not. */
+    struct mark *begin;       /* Of this op. */
+    struct mark *end;         /* Of a beginning; NULL: it has none. */
     uint64_t time;
     uint32_t op;
-    bool begins;
+    enum event event;
 };
 
 enum kind { OBSERVES, CHANGES, OPEN };
 
-/* A place on the way: who was placed, and what the state was before. */
+/* A step on the way: who was placed, and how things were before. */
 struct placed {
     struct mark *mark;
+    struct mark *first_end;
     enum kind kind;
     struct wgl_state before;
-};
-
-/* Where the search has been: the state, then a bit for each call. */
-struct been {
-    struct been *next;
-    uint64_t hash;
-    uint64_t words[];
 };
 
 struct search {
     const struct wgl_op *ops;
     const struct wgl_model *model;
     uint32_t count;
-    uint32_t words;   /* Of a struct been. */
     uint32_t left;    /* Calls with an outcome that are not placed. */
     struct mark list; /* Its head. */
     struct mark *marks;
+    uint32_t marks_count;
+    struct mark *first_end; /* In the list, while any are left. */
     struct placed *way;
     uint32_t way_length;
     struct wgl_state state;
-    uint64_t *now; /* As the words of a struct been. */
-    struct been **buckets;
-    uint64_t buckets_count;
-    uint64_t been_count;
+    bool *placed;  /* By op. */
+    uint32_t *bit; /* By op, in `now`. */
+    uint64_t *now; /* The state, the first end's number, then the bits. */
+    struct places places;
+    uint64_t steps;
 };
 
-static void *take(size_t count, size_t size)
+static bool is_open(const struct search *s, uint32_t op)
 {
-    void *memory = calloc(count == 0 ? 1 : count, size);
-    if (memory == NULL) {
-        fputs("out of memory for a history\n", stderr);
-        abort();
-    }
-    return memory;
+    return s->ops[op].ended == WGL_NEVER;
 }
 
-/* -------------------------------------------------------------------- list */
+/* -------------------------------------------------------------------- marks */
 
 static int compare_marks(const void *left, const void *right)
 {
@@ -89,10 +89,32 @@ static int compare_marks(const void *left, const void *right)
     if (a->time != b->time) {
         return a->time < b->time ? -1 : 1;
     }
-    if (a->begins != b->begins) {
-        return a->begins ? -1 : 1; /* Who touches is beside. */
+    if (a->event != b->event) {
+        return a->event < b->event ? -1 : 1;
     }
     return (a->op > b->op) - (a->op < b->op);
+}
+
+static void add_mark(struct search *s, uint32_t op, enum event event, uint64_t time)
+{
+    s->marks[s->marks_count++] = (struct mark){.op = op, .event = event, .time = time};
+}
+
+static void make_marks(struct search *s)
+{
+    s->marks = wgl_take(2 * (size_t)s->count, sizeof *s->marks);
+    for (uint32_t i = 0; i < s->count; i++) {
+        const struct wgl_op *op = &s->ops[i];
+        add_mark(s, i, BEGINS, op->invoked);
+        if (!is_open(s, i)) {
+            add_mark(s, i, ENDS, op->ended);
+            s->left++;
+        } else if (op->matters_until != 0) {
+            assert(op->matters_until >= op->invoked);
+            add_mark(s, i, NO_LONGER_MATTERS, op->matters_until);
+        }
+    }
+    qsort(s->marks, s->marks_count, sizeof *s->marks, compare_marks);
 }
 
 static void unlink_mark(struct mark *mark)
@@ -114,156 +136,201 @@ static void relink_mark(struct mark *mark)
 
 static void make_list(struct search *s)
 {
-    s->marks = take(2 * (size_t)s->count, sizeof *s->marks);
-    uint32_t used = 0;
-    for (uint32_t i = 0; i < s->count; i++) {
-        s->marks[used++] = (struct mark){.time = s->ops[i].invoked, .op = i, .begins = true};
-        if (s->ops[i].ended != WGL_NEVER) {
-            s->marks[used++] = (struct mark){.time = s->ops[i].ended, .op = i};
-            s->left++;
-        }
-    }
-    qsort(s->marks, used, sizeof *s->marks, compare_marks);
-
-    struct mark **begins = take(s->count, sizeof(struct mark *));
+    struct mark **begins = wgl_take(s->count, sizeof(struct mark *));
     struct mark *last = &s->list;
-    for (uint32_t i = 0; i < used; i++) {
+    for (uint32_t i = 0; i < s->marks_count; i++) {
         struct mark *mark = &s->marks[i];
-        mark->prev = last;
-        last->next = mark;
-        last = mark;
-        if (mark->begins) {
+        if (mark->event == BEGINS) {
             begins[mark->op] = mark;
-        } else {
-            begins[mark->op]->end = mark;
+        }
+        mark->begin = begins[mark->op];
+        if (mark->event == ENDS) {
+            mark->begin->end = mark;
+        }
+        if (mark->event != NO_LONGER_MATTERS) {
+            mark->prev = last;
+            last->next = mark;
+            last = mark;
         }
     }
     free(begins);
 }
 
-/* The marks of beginnings stand by time. */
-static void order_alike(struct search *s)
+/* --------------------------------------------------------------------- bits */
+
+/* Gives each op of a kind the lowest number that is free while it needs one, from
+ * `first`; returns how many words they take. */
+static uint32_t give_bits(struct search *s, bool open, uint32_t first)
 {
-    for (struct mark *mark = s->list.next; mark != NULL; mark = mark->next) {
-        const uint32_t alike = s->ops[mark->op].alike;
-        struct mark *before =
-            mark->begins && mark->end == NULL && alike != 0 ? mark->prev : NULL;
-        while (before != NULL && before != &s->list &&
-               (!before->begins || before->end != NULL || s->ops[before->op].alike != alike)) {
-            before = before->prev;
+    uint32_t *free_bits = wgl_take(s->count, sizeof *free_bits); /* A stack. */
+    uint32_t free_count = 0;
+    uint32_t used = 0;
+    for (uint32_t i = 0; i < s->marks_count; i++) {
+        const struct mark *mark = &s->marks[i];
+        if (is_open(s, mark->op) != open) {
+            continue;
         }
-        mark->before = before == &s->list ? NULL : before;
+        if (mark->event != BEGINS) {
+            free_bits[free_count++] = s->bit[mark->op];
+        } else {
+            s->bit[mark->op] = free_count > 0 ? free_bits[--free_count] : first + used++;
+        }
     }
+    free(free_bits);
+    return (used + 63) / 64;
 }
 
-/* -------------------------------------------------------------------- been */
-
-static void grow_buckets(struct search *s)
+static void make_places(struct search *s)
 {
-    const uint64_t count = s->buckets_count == 0 ? BUCKETS_FIRST : 4 * s->buckets_count;
-    struct been **buckets = take(count, sizeof(struct been *));
-    for (uint64_t i = 0; i < s->buckets_count; i++) {
-        for (struct been *been = s->buckets[i], *next; been != NULL; been = next) {
-            next = been->next;
-            been->next = buckets[been->hash & (count - 1)];
-            buckets[been->hash & (count - 1)] = been;
-        }
-    }
-    free(s->buckets);
-    s->buckets = buckets;
-    s->buckets_count = count;
-}
-
-/* Is this state with these calls placed new?  Then it is noted. */
-static bool is_new(struct search *s, const struct wgl_state *state)
-{
-    if (s->been_count >= s->buckets_count) {
-        grow_buckets(s);
-    }
-    s->now[0] = state->a;
-    s->now[1] = state->b;
-    const size_t size = s->words * sizeof *s->now;
-    const uint64_t hash = hash64(s->now, size);
-    struct been **bucket = &s->buckets[hash & (s->buckets_count - 1)];
-    for (const struct been *been = *bucket; been != NULL; been = been->next) {
-        if (been->hash == hash && memcmp(been->words, s->now, size) == 0) {
-            return false;
-        }
-    }
-    struct been *been = take(1, sizeof *been + size);
-    been->hash = hash;
-    memcpy(been->words, s->now, size);
-    been->next = *bucket;
-    *bucket = been;
-    s->been_count++;
-    return true;
+    s->bit = wgl_take(s->count, sizeof *s->bit);
+    s->placed = wgl_take(s->count, sizeof *s->placed);
+    const uint32_t exact = BITS + give_bits(s, /* open= */ false, 64 * BITS);
+    const uint32_t words = exact + give_bits(s, /* open= */ true, 64 * exact);
+    s->now = wgl_take(words, sizeof *s->now);
+    places_open(&s->places, words, exact);
 }
 
 static void flip(struct search *s, uint32_t op)
 {
-    s->now[2 + op / 64] ^= UINT64_C(1) << (op % 64);
+    s->now[s->bit[op] / 64] ^= UINT64_C(1) << (s->bit[op] % 64);
 }
 
 /* ------------------------------------------------------------------- search */
+
+/* Is where we are now new?  Then it is noted. */
+static bool is_new(struct search *s)
+{
+    s->now[STATE_A] = s->state.a;
+    s->now[STATE_B] = s->state.b;
+    s->now[FIRST_END] = (uint64_t)(s->first_end - s->marks);
+    return places_add(&s->places, s->now, &s->steps);
+}
 
 static bool same_state(const struct wgl_state *a, const struct wgl_state *b)
 {
     return a->a == b->a && a->b == b->b;
 }
 
-static bool is_placed(const struct search *s, uint32_t op)
-{
-    return (s->now[2 + op / 64] >> (op % 64) & 1) != 0;
-}
-
 static enum kind kind_of(const struct search *s, const struct mark *mark)
 {
-    return mark->end == NULL ? OPEN : s->ops[mark->op].observes ? OBSERVES : CHANGES;
+    return is_open(s, mark->op) ? OPEN : s->ops[mark->op].observes ? OBSERVES : CHANGES;
 }
 
-/* Takes it as the next one, if it can be, and is of this kind. */
-static bool place(struct search *s, struct mark *mark, enum kind kind)
+/* Finds the first end from `mark` on.  What is passed needs its bit no longer. */
+static void advance(struct search *s, struct mark *mark)
 {
-    struct wgl_state next;
-    if (kind_of(s, mark) != kind || (mark->before != NULL && !is_placed(s, mark->before->op)) ||
-        !s->model->step(s->model->context, mark->op, &s->state, &next) ||
-        (kind == OPEN && same_state(&s->state, &next))) {
-        return false;
+    for (; s->left > 0 && (mark->event != ENDS || s->placed[mark->op]); mark++) {
+        if (mark->event == BEGINS) {
+            continue;
+        }
+        if (s->placed[mark->op]) {
+            flip(s, mark->op);
+        } else {
+            unlink_mark(mark->begin);
+        }
     }
-    if (kind == OBSERVES) {
-        assert(same_state(&s->state, &next));
+    s->first_end = mark;
+}
+
+static void retreat(struct search *s, struct mark *first_end)
+{
+    while (s->first_end != first_end) {
+        const struct mark *mark = --s->first_end;
+        if (mark->event == BEGINS) {
+            continue;
+        }
+        if (s->placed[mark->op]) {
+            flip(s, mark->op);
+        } else {
+            relink_mark(mark->begin);
+        }
     }
-    flip(s, mark->op);
-    if (!is_new(s, &next)) {
-        flip(s, mark->op);
-        return false;
-    }
-    s->way[s->way_length++] = (struct placed){.mark = mark, .kind = kind, .before = s->state};
-    s->state = next;
-    unlink_mark(mark);
-    if (mark->end != NULL) {
-        unlink_mark(mark->end);
-        s->left--;
-    }
-    return true;
 }
 
 /* Takes the last one back. */
 static struct placed step_back(struct search *s)
 {
     const struct placed last = s->way[--s->way_length];
-    if (last.mark->end != NULL) {
-        relink_mark(last.mark->end);
+    struct mark *mark = last.mark;
+    retreat(s, last.first_end);
+    if (mark->end != NULL) {
+        relink_mark(mark->end);
         s->left++;
     }
-    relink_mark(last.mark);
-    flip(s, last.mark->op);
+    relink_mark(mark);
+    flip(s, mark->op);
+    s->placed[mark->op] = false;
     s->state = last.before;
     return last;
 }
 
-/* ... and those before it that only observed: there is no choice about them.
- * False: no choice is left at all. */
+static void step_on(struct search *s, const struct placed *next, const struct wgl_state *state)
+{
+    struct mark *mark = next->mark;
+    s->way[s->way_length++] = *next;
+    s->state = *state;
+    s->placed[mark->op] = true;
+    flip(s, mark->op);
+    unlink_mark(mark);
+    if (mark->end != NULL) {
+        unlink_mark(mark->end);
+        s->left--;
+    }
+    advance(s, s->first_end);
+}
+
+/* Is there one like it that ends first? */
+static bool is_behind_alike(const struct search *s, const struct mark *mark)
+{
+    const struct wgl_op *op = &s->ops[mark->op];
+    if (op->alike == 0) {
+        return false;
+    }
+    for (const struct mark *other = s->list.next; other != s->first_end; other = other->next) {
+        const struct wgl_op *that = &s->ops[other->op];
+        if (that->alike == op->alike &&
+            (that->ended < op->ended || (that->ended == op->ended && other < mark))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Can it come next, and is it of use?  `ret_state` is what follows. */
+static bool is_choice(const struct search *s, const struct mark *mark, enum kind kind,
+                      struct wgl_state *ret_state)
+{
+    if (kind_of(s, mark) != kind ||
+        !s->model->step(s->model->context, mark->op, &s->state, ret_state)) {
+        return false;
+    }
+    if (same_state(&s->state, ret_state)) {
+        return kind != OPEN;
+    }
+    assert(kind != OBSERVES);
+    return !is_behind_alike(s, mark);
+}
+
+/* Takes it as the next one, if it is a choice of this kind that leads where we have not
+ * been. */
+static bool place(struct search *s, struct mark *mark, enum kind kind)
+{
+    struct wgl_state state;
+    if (!is_choice(s, mark, kind, &state)) {
+        return false;
+    }
+    const struct placed next = {
+        .mark = mark, .first_end = s->first_end, .kind = kind, .before = s->state};
+    step_on(s, &next, &state);
+    if (!is_new(s)) {
+        step_back(s);
+        return false;
+    }
+    return true;
+}
+
+/* Takes the last one back, and those before it that only observed: there is no choice
+ * about them.  False: no choice is left at all. */
 static bool step_back_to_choice(struct search *s, struct placed *ret_last)
 {
     do {
@@ -275,23 +342,16 @@ static bool step_back_to_choice(struct search *s, struct placed *ret_last)
     return true;
 }
 
-static bool exhausted(const struct search *s, uint64_t steps, uint64_t steps_max)
-{
-    const uint64_t size = sizeof(struct been) + s->words * sizeof *s->now;
-    return steps == steps_max || s->been_count >= BEEN_SIZE_MAX / size;
-}
-
 static enum wgl_verdict search(struct search *s, uint64_t steps_max, uint32_t *ret_stuck)
 {
-    uint32_t least = UINT32_MAX;
+    const struct mark *furthest = s->marks; /* Where we ever were stuck. */
     struct mark *at = s->list.next;
     enum kind kind = OBSERVES;
-    for (uint64_t steps = 0; s->left > 0; steps++) {
-        assert(at != NULL); /* An end is left, and stops the walk. */
-        if (exhausted(s, steps, steps_max)) {
+    for (; s->left > 0; s->steps++) {
+        if (s->steps >= steps_max || places_full(&s->places)) {
             return WGL_UNDECIDED;
         }
-        if (at->begins) {
+        if (at != s->first_end) {
             const bool placed = place(s, at, kind);
             kind = placed ? OBSERVES : kind;
             at = placed ? s->list.next : at->next;
@@ -300,11 +360,9 @@ static enum wgl_verdict search(struct search *s, uint64_t steps_max, uint32_t *r
             at = s->list.next;
         } else {
             struct placed last;
-            if (s->left < least) {
-                least = s->left; /* As far as we ever came. */
-                *ret_stuck = at->op;
-            }
+            furthest = at > furthest ? at : furthest;
             if (!step_back_to_choice(s, &last)) {
+                *ret_stuck = furthest->op;
                 return WGL_VIOLATION;
             }
             kind = last.kind;
@@ -318,27 +376,18 @@ enum wgl_verdict wgl_check(const struct wgl_op *ops, uint32_t count,
                            const struct wgl_model *model, uint64_t steps_max,
                            uint32_t *ret_stuck)
 {
-    struct search s = {
-        .ops = ops,
-        .model = model,
-        .count = count,
-        .words = 2 + (count + 63) / 64,
-        .state = model->first,
-    };
+    struct search s = {.ops = ops, .model = model, .count = count, .state = model->first};
+    make_marks(&s);
     make_list(&s);
-    order_alike(&s);
-    s.way = take(count, sizeof *s.way);
-    s.now = take(s.words, sizeof *s.now);
+    make_places(&s);
+    s.way = wgl_take(count, sizeof *s.way);
+    advance(&s, s.marks);
     const enum wgl_verdict verdict = search(&s, steps_max, ret_stuck);
 
-    for (uint64_t i = 0; i < s.buckets_count; i++) {
-        for (struct been *been = s.buckets[i], *next; been != NULL; been = next) {
-            next = been->next;
-            free(been);
-        }
-    }
-    free(s.buckets);
+    places_close(&s.places);
     free(s.now);
+    free(s.placed);
+    free(s.bit);
     free(s.way);
     free(s.marks);
     return verdict;

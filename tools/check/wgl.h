@@ -8,7 +8,8 @@
  * (Wing and Gong, JPDC 1993) and remembers where it has been, as the pair of what
  * is placed and the state thereafter (Lowe, "Testing for linearizability", 2017).
  *
- * The search is exponential in the number of calls at a time, so histories are
+ * What it remembers of a place is as large as the number of calls at a time, however
+ * long the history.  The search is exponential in that number, so histories are
  * split first (by name; linearizability is local, Herlihy and Wing 1990), and a
  * budget of steps, and one of memory, end what takes too long without a verdict.
  */
@@ -33,8 +34,12 @@ struct wgl_op {
     uint64_t ended; /* WGL_NEVER: its outcome is not known; it may have taken effect at any time
                      * since, or not at all. */
     bool observes;  /* Whenever it fits, it leaves the state as it is. */
-    uint32_t alike; /* Of those without an end that have this number, not 0, it doesn't matter
-                     * which took effect; so whichever began first did so first. */
+
+    uint64_t alike; /* Of those that have this number, not 0, and might come next, it doesn't
+                     * matter which does; so the one that ends first does. */
+
+    uint64_t matters_until; /* Of one without an end.  What ended later can be explained as well
+                             * if this one does nothing thereafter.  0: it matters for ever. */
 };
 
 struct wgl_model {
