@@ -188,6 +188,8 @@ static enum trace_level level_of(enum paxos_note_kind kind)
     switch (kind) {
     case PAXOS_NOTE_STEPPED_DOWN:
     case PAXOS_NOTE_IDENTITY_REFUSED:
+    case PAXOS_NOTE_FOUNDER_LOST:
+    case PAXOS_NOTE_FOUNDER_MISSED:
     case PAXOS_NOTE_MEMBERS_DIFFER:
     case PAXOS_NOTE_NOT_A_MEMBER:
     case PAXOS_NOTE_OTHER_CELL:
@@ -210,7 +212,7 @@ static enum trace_level level_of(enum paxos_note_kind kind)
 
 static void log_note(struct loop *l, uint64_t now_ms, const struct paxos_note *note)
 {
-    char text[160];
+    char text[256];
     const bool again = l->note_ms != 0 && note->kind == l->note.kind && note->a == l->note.a &&
                        note->b == l->note.b;
     if (again && now_ms - l->note_ms < LOOP_NOTE_MS) {

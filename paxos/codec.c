@@ -8,6 +8,9 @@
 /* Versions of what is stored; frames have PAXOS_FRAME_VERSION. */
 enum { HARD_VERSION = 1, MEMBERS_VERSION = 1, FOUNDING_VERSION = 1 };
 
+/* Bits of a message's flags. */
+enum { FLAG_FIRM = 1, FLAG_AGREED = 2 };
+
 enum {
     HEAD_SIZE = 4 + 1 + 1 + 2 + 8,  /* Length, version, type, reserved, checksum. */
     AFTER_LENGTH = HEAD_SIZE - 4,
@@ -250,6 +253,8 @@ size_t paxos_frame_size(const struct paxos_message *message)
 
 static void write_fields(struct writer *w, const struct paxos_message *message)
 {
+    const uint8_t flags =
+        (uint8_t)((message->firm ? FLAG_FIRM : 0) | (message->agreed ? FLAG_AGREED : 0));
     write_u16(w, message->from);
     write_u16(w, message->to);
     write_u64(w, message->from_identity);
@@ -266,7 +271,7 @@ static void write_fields(struct writer *w, const struct paxos_message *message)
     write_u64(w, message->round);
     write_u64(w, message->checksum);
     write_u32(w, message->lease_ms);
-    write_u8(w, message->firm ? 1 : 0);
+    write_u8(w, flags);
     write_u16(w, message->part);
     write_u16(w, message->parts);
 }
@@ -289,7 +294,9 @@ static void read_fields(struct reader *r, struct paxos_message *message)
     message->round = read_u64(r);
     message->checksum = read_u64(r);
     message->lease_ms = read_u32(r);
-    message->firm = read_u8(r) == 1;
+    const uint8_t flags = read_u8(r);
+    message->firm = (flags & FLAG_FIRM) != 0;
+    message->agreed = (flags & FLAG_AGREED) != 0;
     message->part = read_u16(r);
     message->parts = read_u16(r);
     if (!ballot_sane(message->ballot) || !ballot_sane(message->released) || message->from == 0) {

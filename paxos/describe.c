@@ -139,6 +139,9 @@ const char *paxos_describe_message(const struct paxos_message *m, char *text, si
 {
     struct text t = {text, size};
     put(&t, "%s", paxos_describe_message_type(m->type));
+    if (m->agreed) {
+        put(&t, " agreed");
+    }
     if (m->ballot.round != 0) {
         put_ballot(&t, " ", m->ballot);
     }

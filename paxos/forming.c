@@ -3,10 +3,15 @@
  * Before there is a cell.  Each founder was given the list of all members, by
  * id and address; the identities of the others' stores it must learn.  It makes
  * no promise until it has pinned every one of them, and each of the others has
- * shown that it pinned the same.  So no two groups can found two cells, and a
- * store that is lost is missed rather than replaced by an empty one ("lost",
- * never "new"): whoever pinned the lost one refuses the new one, and shows its
- * pin to all.
+ * shown that it pinned the same.  Nobody shows a pin that is not on its disk, so
+ * a list that all have shown is on every disk that it names, for good.
+ *
+ * Hence no two groups found two cells, and a store that is lost is missed rather
+ * than replaced by an empty one ("lost", never "new"): whoever pinned the lost
+ * one refuses the new one, and shows its pin to all.  And hence nobody need hear
+ * from all a second time: whoever has promised, or is told by a founder of the
+ * same list that all agree, takes part from then on, whoever was lost meanwhile.
+ * docs/paxos.md, section 10, has the argument.
  *
  * The first master proposes the cell's id and its members in slot 1.  Who
  * missed that still has the pins, and fetches it.
@@ -17,6 +22,8 @@
 #include "paxos/codec.h"
 #include "paxos/base/pure.h"
 
+enum { COMPLAIN_HEARTBEATS = 100 }; /* So often it says whom it misses. */
+
 static bool all_agreed(const struct paxos *p)
 {
     uint32_t pinned = 0;
@@ -25,32 +32,49 @@ static bool all_agreed(const struct paxos *p)
         pinned += p->hard.members.member[i].identity != 0;
         agreed += i != p->self && p->peer[i].agreed;
     }
-    if (mutant(majority_formation)) {
-        return pinned >= quorum(p);
-    }
-    return pinned == member_count(p) && agreed == member_count(p);
+    return mutant(majority_formation) ? pinned >= quorum(p) : agreed == member_count(p);
 }
 
-static void leave_when_agreed(struct paxos *p)
+static bool pins_durable(const struct paxos *p)
 {
-    if (p->role == PAXOS_FORMING && all_agreed(p)) {
-        p->role = PAXOS_FOLLOWER;
-        election_soon(p);
-    }
+    return p->pins_ticket <= p->durable || mutant(pins_shown_early);
 }
 
 static void send_found(struct paxos *p, uint32_t peer, uint64_t to_identity)
 {
+    if (!pins_durable(p)) {
+        return; /* What a crash may take back is shown to nobody. */
+    }
     struct paxos_message m = message_to(p, peer, PAXOS_MSG_FOUND);
     m.to_identity = to_identity;
+    m.agreed = p->role != PAXOS_FORMING;
     m.members = &p->hard.members;
     send_at_once(p, &m);
+}
+
+static void say_who_is_missed(struct paxos *p)
+{
+    p->complain_at_ms = p->now_ms + COMPLAIN_HEARTBEATS * p->config.heartbeat_ms;
+    for (uint32_t i = 0; i < member_count(p); i++) {
+        if (i != p->self && !p->peer[i].agreed) {
+            note(p, PAXOS_NOTE_FOUNDER_MISSED, p->hard.members.member[i].id, 0);
+        }
+    }
+}
+
+void forming_start(struct paxos *p)
+{
+    /* To promise is to have known that all agree. */
+    const bool agreed = p->hard.cell != 0 || member_count(p) == 1 ||
+                        (p->hard.promised.round != 0 && !mutant(founder_waits_again));
+    p->role = agreed ? PAXOS_FOLLOWER : PAXOS_FORMING;
+    p->complain_at_ms = p->now_ms + COMPLAIN_HEARTBEATS * p->config.heartbeat_ms;
 }
 
 /* Goes on until the founding entry is known: others may not have heard us. */
 void forming_tick(struct paxos *p)
 {
-    if (p->hard.cell != 0 || p->now_ms < p->found_at_ms) {
+    if (p->now_ms < forming_wake(p)) {
         return;
     }
     p->found_at_ms = p->now_ms + p->config.heartbeat_ms;
@@ -59,7 +83,15 @@ void forming_tick(struct paxos *p)
             send_found(p, i, p->hard.members.member[i].identity);
         }
     }
-    leave_when_agreed(p); /* A cell of one has nobody to wait for. */
+    if (p->role == PAXOS_FORMING && p->now_ms >= p->complain_at_ms) {
+        say_who_is_missed(p);
+    }
+}
+
+/* Nothing to show: the cell is known, or our pins are on their way to the disk. */
+uint64_t forming_wake(const struct paxos *p)
+{
+    return p->hard.cell == 0 && pins_durable(p) ? p->found_at_ms : UINT64_MAX;
 }
 
 static bool same_settings(const struct paxos_settings *a, const struct paxos_settings *b)
@@ -91,12 +123,21 @@ void refuse_peer(struct paxos *p, uint32_t from, enum paxos_note_kind why, uint6
     }
 }
 
+/* While all members need each other, that is the end of this founding. */
+static void refuse_identity(struct paxos *p, uint32_t from, uint64_t identity)
+{
+    const bool forming = p->role == PAXOS_FORMING;
+    refuse_peer(p, from, forming ? PAXOS_NOTE_FOUNDER_LOST : PAXOS_NOTE_IDENTITY_REFUSED,
+                identity);
+}
+
 static void pin(struct paxos *p, uint32_t peer, uint64_t identity)
 {
     struct paxos_member *member = &p->hard.members.member[peer];
     if (member->identity == 0) {
         member->identity = identity;
         mark_hard(p);
+        p->pins_ticket = p->hard_ticket;
         note(p, PAXOS_NOTE_PINNED, member->id, identity);
     }
 }
@@ -115,25 +156,35 @@ static uint32_t contradicts(const struct paxos *p, const struct paxos_members *m
     return NO_PEER;
 }
 
-static bool same_identities(const struct paxos *p, const struct paxos_members *members)
+/* Does it show the complete list that we have pinned?  Two that lack the same ones
+ * may yet pin different stores. */
+static bool shows_all(const struct paxos *p, const struct paxos_members *members)
 {
     bool same = true;
     for (uint32_t i = 0; i < member_count(p); i++) {
-        same &= members->member[i].identity == p->hard.members.member[i].identity;
+        const uint64_t ours = p->hard.members.member[i].identity;
+        same &= members->member[i].identity == ours;
+        same &= ours != 0 || mutant(part_agreed_on);
     }
     return same;
 }
 
-/* The sender's cell is formed.  If it counts us among its members, its list is
- * the truth; if it names another identity under our id, we are a stranger. */
-static enum paxos_drop join_formed(struct paxos *p, uint32_t from, const struct paxos_message *m)
+static bool names_us(const struct paxos *p, const struct paxos_members *members)
 {
-    bool names_us = false;
-    for (uint32_t i = 0; i < m->members->count; i++) {
-        names_us |= m->members->member[i].id == p->config.self &&
-                    m->members->member[i].identity == p->config.identity;
+    bool names = false;
+    for (uint32_t i = 0; i < members->count; i++) {
+        names |= members->member[i].id == p->config.self &&
+                 members->member[i].identity == p->config.identity;
     }
-    if (!names_us) {
+    return names;
+}
+
+/* Is its sender one of those whom we were told of, the same as ever, and is
+ * there nobody whom it knows as somebody else than we do? */
+static enum paxos_drop ignore_founder(struct paxos *p, uint32_t from,
+                                      const struct paxos_message *m)
+{
+    if (m->agreed && !names_us(p, m->members)) {
         refuse_peer(p, from, PAXOS_NOTE_NOT_A_MEMBER, m->cell);
         return PAXOS_DROP_STRANGER;
     }
@@ -141,69 +192,64 @@ static enum paxos_drop join_formed(struct paxos *p, uint32_t from, const struct 
         refuse_peer(p, from, PAXOS_NOTE_MEMBERS_DIFFER, 0);
         return PAXOS_DROP_OTHER_MEMBERS;
     }
-    if (contradicts(p, m->members) != NO_PEER) {
-        refuse_peer(p, from, PAXOS_NOTE_IDENTITY_REFUSED, m->from_identity);
-        return PAXOS_DROP_STRANGER;
-    }
-    for (uint32_t i = 0; i < member_count(p); i++) {
-        pin(p, i, m->members->member[i].identity);
-    }
-    return PAXOS_DROP_NONE;
-}
-
-/* Another founder, whose cell is as little formed as ours. */
-static enum paxos_drop meet_founder(struct paxos *p, uint32_t from, const struct paxos_message *m)
-{
-    p->peer[from].agreed = false;
-    if (!same_list(m->members, &p->hard.members)) {
-        refuse_peer(p, from, PAXOS_NOTE_MEMBERS_DIFFER, 0);
-        return PAXOS_DROP_OTHER_MEMBERS;
-    }
     const uint64_t pinned = p->hard.members.member[from].identity;
     if (pinned != 0 && pinned != m->from_identity) {
-        refuse_peer(p, from, PAXOS_NOTE_IDENTITY_REFUSED, m->from_identity);
+        refuse_identity(p, from, m->from_identity);
         return PAXOS_DROP_STRANGER;
     }
     const uint32_t other = contradicts(p, m->members);
     if (other != NO_PEER) {
-        refuse_peer(p, other == p->self ? from : other, PAXOS_NOTE_IDENTITY_REFUSED,
-                    m->members->member[other].identity);
+        refuse_identity(p, other == p->self ? from : other, m->members->member[other].identity);
         return PAXOS_DROP_STRANGER;
     }
-    pin(p, from, m->from_identity);
-    p->peer[from].agreed = same_identities(p, m->members);
-    leave_when_agreed(p);
     return PAXOS_DROP_NONE;
+}
+
+/* As one who does not know the founding entry yet. */
+static enum paxos_drop meet_founder(struct paxos *p, uint32_t from,
+                                    const struct paxos_message *m)
+{
+    p->peer[from].agreed = false;
+    const enum paxos_drop drop = ignore_founder(p, from, m);
+    if (drop != PAXOS_DROP_NONE) {
+        return drop;
+    }
+    pin(p, from, m->from_identity);
+    p->peer[from].agreed = shows_all(p, m->members);
+    const bool told = m->agreed && p->peer[from].agreed && !mutant(agreement_not_believed);
+    if (p->role == PAXOS_FORMING && (told || all_agreed(p))) {
+        p->role = PAXOS_FOLLOWER;
+        election_soon(p);
+    }
+    return PAXOS_DROP_NONE;
+}
+
+/* As a member of the cell. */
+static enum paxos_drop meet_member(struct paxos *p, uint32_t from,
+                                   const struct paxos_message *m)
+{
+    const bool pinned = p->hard.members.member[from].identity == m->from_identity;
+    if (!pinned) {
+        refuse_peer(p, from, PAXOS_NOTE_IDENTITY_REFUSED, m->from_identity);
+    }
+    if (m->cell != 0 && m->cell != p->hard.cell) {
+        refuse_peer(p, from, PAXOS_NOTE_OTHER_CELL, m->cell);
+        return PAXOS_DROP_OTHER_CELL;
+    }
+    return pinned ? PAXOS_DROP_NONE : PAXOS_DROP_STRANGER;
 }
 
 enum paxos_drop on_found(struct paxos *p, const struct paxos_message *m)
 {
     const uint32_t from = member_index(p, m->from);
     assert(from != NO_PEER && m->members != NULL);
-    const uint64_t pinned = p->hard.members.member[from].identity;
 
-    if (p->hard.cell != 0) {
-        if (pinned != m->from_identity) {
-            refuse_peer(p, from, PAXOS_NOTE_IDENTITY_REFUSED, m->from_identity);
-        }
-        if (m->cell == 0) {
-            /* Tells a founder who we are, and a stranger that it is one. */
-            send_found(p, from, m->from_identity);
-        } else if (m->cell != p->hard.cell) {
-            refuse_peer(p, from, PAXOS_NOTE_OTHER_CELL, m->cell);
-            return PAXOS_DROP_OTHER_CELL;
-        }
-        return pinned == m->from_identity ? PAXOS_DROP_NONE : PAXOS_DROP_STRANGER;
+    const bool formed = p->hard.cell != 0;
+    if ((p->role != PAXOS_FORMING && !m->agreed) || (formed && m->cell == 0)) {
+        /* Tells a founder that all agree, and a stranger that it is one. */
+        send_found(p, from, m->from_identity);
     }
-    if (m->cell != 0) {
-        const enum paxos_drop drop = join_formed(p, from, m);
-        if (drop == PAXOS_DROP_NONE && p->role == PAXOS_FORMING) {
-            p->role = PAXOS_FOLLOWER; /* The others have agreed already. */
-            election_soon(p);
-        }
-        return drop;
-    }
-    return meet_founder(p, from, m);
+    return formed ? meet_member(p, from, m) : meet_founder(p, from, m);
 }
 
 /* The first master's own first entry, in slot 1. */
@@ -226,7 +272,8 @@ bool founding_agrees(const struct paxos *p, const struct paxos_value *value)
 {
     uint64_t cell = 0;
     struct paxos_members members;
-    return value->kind == PAXOS_FOUNDING && paxos_founding_decode(value->data, &cell, &members) &&
+    return value->kind == PAXOS_FOUNDING &&
+           paxos_founding_decode(value->data, &cell, &members) &&
            same_list(&members, &p->hard.members) &&
            (contradicts(p, &members) == NO_PEER || mutant(majority_formation));
 }
@@ -244,8 +291,6 @@ void adopt_founding(struct paxos *p, const struct paxos_value *value)
     mark_hard(p);
     p->self = member_index(p, p->config.self);
     assert(p->self == self);
-    if (p->role == PAXOS_FORMING) {
-        p->role = PAXOS_FOLLOWER;
-    }
+    assert(p->role != PAXOS_FORMING);
     note(p, PAXOS_NOTE_FORMED, cell, 0);
 }

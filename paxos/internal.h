@@ -61,7 +61,7 @@ struct peer {
     uint64_t round;         /* The highest round of ours that it answered. */
     uint64_t parts;         /* Parts of its promise that have come, as a bit set ... */
     paxos_slot parts_from;  /* ... and the slot from which that promise reports. */
-    bool agreed;            /* Founding: it has pinned the same identities as we. */
+    bool agreed;            /* Founding: it has shown that it pinned the same as we. */
     bool prevoted;
     bool promised;          /* All parts have come. */
     bool read_wanted;       /* A log read for it is on its way. */
@@ -86,6 +86,7 @@ struct paxos {
     struct paxos_hard hard;
     bool hard_dirty;
     uint64_t hard_ticket;
+    uint64_t pins_ticket; /* Founding: all identities pinned by now are durable with this. */
 
     /* Tickets: what is dirty goes under issued + 1. */
     uint64_t issued;
@@ -115,6 +116,7 @@ struct paxos {
     uint64_t campaign_until_ms;
     uint64_t resend_at_ms;
     uint64_t found_at_ms;
+    uint64_t complain_at_ms;    /* Founding: say then who is missed. */
     uint32_t backoff;           /* Failed attempts in a row. */
     bool retiring;              /* Never campaign again. */
 
@@ -204,7 +206,9 @@ uint32_t member_count(const struct paxos *p);
 uint32_t quorum(const struct paxos *p);
 
 /* ------------------------------------------------------------------ forming */
+void forming_start(struct paxos *p);
 void forming_tick(struct paxos *p);
+uint64_t forming_wake(const struct paxos *p);
 enum paxos_drop on_found(struct paxos *p, const struct paxos_message *m);
 /* Does it name the identities that we pinned?  We neither vote for nor learn
  * another one. */

@@ -49,6 +49,13 @@ static bool members_make_sense(const struct paxos *p)
             return false;
         }
     }
+    /* Nobody takes part before it has pinned all. */
+    const bool took_part = p->hard.cell != 0 || p->hard.promised.round != 0;
+    for (uint32_t i = 0; i < members->count; i++) {
+        if (took_part && members->member[i].identity == 0) {
+            return false;
+        }
+    }
     return members->member[p->self].identity == p->config.identity;
 }
 
@@ -91,8 +98,7 @@ enum paxos_rc paxos_init(void *block, const struct paxos_config *config,
     if (!restore_votes(p, restored)) {
         return PAXOS_CORRUPT;
     }
-    const bool formed = p->hard.cell != 0 || member_count(p) == 1;
-    p->role = formed ? PAXOS_FOLLOWER : PAXOS_FORMING;
+    forming_start(p);
     p->quarantine_until_ms = p->hard.firm_ms_max == 0 ? 0 : p->now_ms + p->hard.firm_ms_max;
     p->lease_firm = p->hard.members.settings.firm;
     p->disk_heard_ms = p->now_ms;
@@ -309,9 +315,7 @@ static uint64_t next_wake(const struct paxos *p)
     case PAXOS_FORMING:
         break;
     }
-    if (p->hard.cell == 0) {
-        wake = earliest(wake, p->found_at_ms);
-    }
+    wake = earliest(wake, forming_wake(p));
     if (p->fetch_to > p->chosen) {
         wake = earliest(wake, p->fetch_again_ms);
     }

@@ -169,6 +169,7 @@ struct paxos_message {
     uint64_t checksum;            /* VOTE: of the value voted for. */
     uint32_t lease_ms;            /* HEARTBEAT, ACCEPT: what is asked for. */
     bool firm;                    /* HEARTBEAT, ACCEPT. */
+    bool agreed;                  /* FOUND: the sender knows that all founders agree. */
     uint16_t part;                /* PROMISE: 0 ... parts - 1. */
     uint16_t parts;
     const struct paxos_members *members; /* FOUND only. */
@@ -242,8 +243,13 @@ enum paxos_down {
     X(PAXOS_NOTE_PINNED, "pinned replica {a} to identity {b:id}")                                \
     X(PAXOS_NOTE_FORMED, "the cell {a:id} is formed")                                            \
     X(PAXOS_NOTE_IDENTITY_REFUSED, "refused replica {a}: it shows identity {b:id}, which is not "  \
-                                   "the one known here; if its store was lost before the cell "  \
-                                   "was formed, initialise all members anew")                    \
+                                   "the one known here")                                         \
+    X(PAXOS_NOTE_FOUNDER_LOST, "refused replica {a}: it shows identity {b:id}, which is not the "  \
+                               "one known here; if a store was lost, and all others are "        \
+                               "forming as well, initialise all members anew")                   \
+    X(PAXOS_NOTE_FOUNDER_MISSED, "forming: replica {a} has not shown yet that it knows all "     \
+                                 "members; if its store is lost, and all others are forming "    \
+                                 "as well, initialise all members anew")                         \
     X(PAXOS_NOTE_MEMBERS_DIFFER, "refused replica {a}: it was initialised with other members or "  \
                                  "settings")                                                     \
     X(PAXOS_NOTE_NOT_A_MEMBER, "refused by replica {a}: its cell {b:id} does not name this "     \
@@ -291,7 +297,7 @@ struct paxos_ready {
 /* -------------------------------------------------------------------- life */
 
 enum paxos_role {
-    PAXOS_FORMING,   /* Some founding member's identity is not yet pinned. */
+    PAXOS_FORMING,   /* A founder that does not know yet that all agree. */
     PAXOS_FOLLOWER,
     PAXOS_PREVOTER,  /* Asks whether an election could succeed. */
     PAXOS_PREPARER,  /* Phase 1. */

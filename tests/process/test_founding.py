@@ -40,6 +40,9 @@ def _():
             status = replica.status()
             if status is not None:
                 assert status["role"] == "forming", status
+        for replica in cell.replicas[:2]:
+            wait_for("who is waited for, in the log",
+                     log_has(replica, "forming: replica 3", "initialise all members anew"), 15)
         cell.replicas[2].start(wait=False)
         cell.master()
         cell.wait_settled()

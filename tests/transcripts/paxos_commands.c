@@ -369,6 +369,10 @@ static bool forge_field(struct paxos_message *m, const char *key, const char *va
             return true;
         }
     }
+    if (strcmp(key, "agreed") == 0) {
+        m->agreed = number != 0;
+        return true;
+    }
     if (strcmp(key, "parts") == 0) {
         m->parts = (uint16_t)number;
         return true;
