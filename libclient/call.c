@@ -489,9 +489,18 @@ void call_again(struct call *c, uint64_t now_ms)
     hold_back(c, now_ms + locate_chance(&c->engine->locate, pause_ms / 2, pause_ms));
 }
 
+/* The bug: in jeopardy, patience has no end. */
+static bool never_ends(const struct call *c)
+{
+    return mutant(calls_never_end) && c->session != NULL && c->session->state == LOCKD_JEOPARDY;
+}
+
 void call_tick(struct call *c, uint64_t now_ms)
 {
-    if (c->deadline_ms > now_ms) {
+    if (c->deadline_ms <= now_ms && never_ends(c)) {
+        c->deadline_ms = TIMER_NEVER;
+        call_set_timer(c);
+    } else if (c->deadline_ms > now_ms) {
         assert(c->place == CALL_PAUSED && c->retry_ms <= now_ms);
         if (election_too_late(c)) {
             call_end(c, now_ms, call_given_up(c, LOCKD_E_NOT_HELD));

@@ -63,7 +63,8 @@ static const char *find_id(const char *at, const char *end)
     return NULL;
 }
 
-/* False: it is not one of our numbers. */
+/* False: it is not one of our numbers.  Cut short by an octet that is no digit it would
+ * be another call's or nobody's, and its own would wait for ever. */
 static bool parse_id(const char *at, const char *end, uint64_t *ret_id)
 {
     uint64_t id = 0;
@@ -72,7 +73,7 @@ static bool parse_id(const char *at, const char *end, uint64_t *ret_id)
         id = id * 10 + (uint64_t)(*at - '0');
     }
     *ret_id = id;
-    return at > from;
+    return at > from && at < end && memchr(",} \t\r", *at, 5) != NULL;
 }
 
 /* -------------------------------------------------------------------- lines */

@@ -21,6 +21,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "paxos/base/mutant.h"
+
 enum {
     SEQUENCER_EXTRA = 160, /* The cell may print a longer form of the name. */
 };
@@ -211,6 +213,10 @@ static void become_release(struct call *c, uint64_t token)
 void lock_acquired(struct call *c, uint64_t now_ms, const struct wire_reply *reply)
 {
     struct lockd_lock *lock = c->lock;
+    if (mutant(unwanted_grant_kept) && lock == NULL) {
+        call_end(c, now_ms, LOCKD_OK);
+        return;
+    }
     if (lock == NULL) {
         become_release(c, reply->token);
         return;
@@ -324,6 +330,8 @@ static void acquire_deadline(struct call *c, uint64_t now_ms)
 {
     if (!call_tried(c)) {
         call_end(c, now_ms, LOCKD_E_UNAVAILABLE);
+    } else if (mutant(timeout_uncancelled)) {
+        call_end(c, now_ms, LOCKD_E_TIMEOUT);
     } else if (!c->cancelling) {
         begin_cancel(c, now_ms);
     } else {

@@ -89,10 +89,9 @@ static bool tell(struct lockd_observer *o, uint64_t revision, struct term term,
     return tell_next(o, leader_new(LOCKD_OK, revision, term.token, value));
 }
 
-static void tell_nobody(struct lockd_observer *o, uint64_t revision)
+static bool tell_nobody(struct lockd_observer *o, uint64_t revision)
 {
-    /* Short of memory: whoever leads next is told. */
-    (void)tell(o, revision, (struct term){.token = 0}, (struct wire_text){.data = NULL});
+    return tell(o, revision, (struct term){.token = 0}, (struct wire_text){.data = NULL});
 }
 
 struct lockd_leader *observer_take(struct lockd_observer *o)
@@ -141,8 +140,7 @@ static bool take_read(struct lockd_observer *o, const struct wire_reply *reply)
     const struct wire_stat *stat = &reply->stat;
     o->token = reply->error == WIRE_OK ? stat->lock_token : 0;
     if (!leads(o->token, stat->revision)) {
-        tell_nobody(o, reply->revision);
-        return true;
+        return tell_nobody(o, reply->revision);
     }
     const struct term term = {.token = o->token, .written = stat->revision};
     return tell(o, reply->revision, term, reply->content);
@@ -192,6 +190,13 @@ void observer_read(struct call *c, uint64_t now_ms, const struct wire_reply *rep
 
 /* ---------------------------------------------------------------- following */
 
+static void on_nobody(struct lockd_observer *o, uint64_t revision)
+{
+    if (!tell_nobody(o, revision)) {
+        read_again(o);
+    }
+}
+
 static void on_written(struct lockd_observer *o, const struct wire_event *event)
 {
     if (!leads(o->token, event->revision)) {
@@ -213,7 +218,7 @@ static void on_granted(struct lockd_observer *o, const struct wire_event *event)
     if (mutant(leader_before_value)) {
         read_again(o);
     } else {
-        tell_nobody(o, event->revision);
+        on_nobody(o, event->revision);
     }
 }
 
@@ -230,12 +235,12 @@ static void on_change(struct lockd_observer *o, const struct wire_event *event)
     case WIRE_RELEASED:
         if (event->token == o->token) {
             o->token = 0;
-            tell_nobody(o, event->revision);
+            on_nobody(o, event->revision);
         }
         break;
     case WIRE_DELETED:
         o->token = 0;
-        tell_nobody(o, event->revision);
+        on_nobody(o, event->revision);
         break;
     case WIRE_ACL_CHANGED:
     case WIRE_CONTENDED:

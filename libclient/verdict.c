@@ -85,10 +85,10 @@ enum lockd_rc verdict_rc(enum wire_error error)
     return meaning_of(error).rc;
 }
 
-/* Nobody waits for it any more, and it must be done all the same. */
+/* Nobody has what it is about any more, and it must be done all the same. */
 static bool in_background(const struct call *c)
 {
-    return c->answer == NULL && c->lock == NULL && c->handle == NULL &&
+    return c->lock == NULL && c->handle == NULL &&
            (c->request.method == WIRE_LOCK_RELEASE || c->request.method == WIRE_LOCK_CANCEL ||
             c->request.method == WIRE_NODE_CLOSE);
 }

@@ -30,6 +30,10 @@
     X(old_epoch_applied, "applies a deposed master's entry behind a new master's first")       \
     X(behind_noop_applied, "applies an entry behind a filled hole")                            \
     X(majority_formation, "forms the cell with a majority instead of all")                     \
+    X(pins_shown_early, "shows whom it pinned before that is durable")                         \
+    X(part_agreed_on, "takes a list that lacks whom its own lacks for agreement")              \
+    X(founder_waits_again, "a founder that has promised waits for all again after a restart")  \
+    X(agreement_not_believed, "a founder that is told that all agree waits to hear from all")  \
     X(applied_slot_apart, "moves applied_slot in another transaction than its rows")           \
     X(serve_before_first, "serves before its own first entry is applied")                      \
     X(hole_not_filled, "skips a hole instead of proposing a no-op")                            \
@@ -109,7 +113,10 @@
     X(sure_when_lost,                                                                          \
       "the client calls a request unsent that may have left with its connection")              \
     X(partial_line_whole, "the client takes the octets that it has for a whole line")          \
-    X(resumed_from_newest, "the client resumes each watch from the newest event of any")
+    X(resumed_from_newest, "the client resumes each watch from the newest event of any")       \
+    X(unwanted_grant_kept, "the client keeps a lock that nobody wants any more")               \
+    X(timeout_uncancelled, "the client says \"timed out\" and leaves the acquire to the cell") \
+    X(calls_never_end, "the client ends no call whose time is over while it is in jeopardy")
 
 enum mutant {
     MUTANT_none,

@@ -8,11 +8,13 @@
 #include <string.h>
 
 #include "tests/sim/audit.h"
+#include "tests/sim/starve.h"
 #include "tests/sim/workload.h"
 
 enum {
     SETTLE_MAX = 100000,     /* Rounds of wishes and events without time passing. */
     LINGER_US_MAX = 3000000, /* How long a dead process stays away. */
+    STARVED_AT_MAX = 5,      /* Which of the allocations of a call fails. */
 };
 
 static void on_tick(struct world *w, const struct event *event);
@@ -21,6 +23,14 @@ uint64_t agent_stopped_until_us(const struct world *w, uint32_t agent)
 {
     const struct agent *a = &w->agents->all[agent];
     return a->stopped_until_us > w->now_us ? a->stopped_until_us : 0;
+}
+
+void agents_starve(struct world *w)
+{
+    struct agents *all = w->agents;
+    if (!w->healed && chance_percent(&all->rng, all->starve_percent)) {
+        starve_begin((uint32_t)rng_between(&all->rng, 1, STARVED_AT_MAX));
+    }
 }
 
 /* ------------------------------------------------------------- life and death */
@@ -210,6 +220,7 @@ static void on_tick(struct world *w, const struct event *event)
     a->timer_us = WORLD_NEVER;
     engine_tick(a->engine, agent_now_ms(w, a));
     agent_settle(w, agent);
+    calls_check_late(w, agent);
 }
 
 void agent_connected(struct world *w, uint32_t agent, uint64_t number)
@@ -236,7 +247,9 @@ void agent_received(struct world *w, uint32_t agent, uint64_t number, const void
 {
     struct agent *a = &w->agents->all[agent];
     assert(a->number == number);
+    agents_starve(w);
     engine_received(a->engine, agent_now_ms(w, a), number, data, size);
+    (void)starve_end();
     agent_settle(w, agent);
 }
 
@@ -292,10 +305,15 @@ void agents_start(struct world *w)
         calm || chance_percent(&all->rng, 60) ? 0 : (uint32_t)rng_below(&all->rng, 4);
     all->stop_us_max = (w->plan.keepalives_busy > 0 ? 25 : 8) * (uint32_t)WORLD_SECOND;
     all->think_us_max = (uint32_t)rng_between(&all->rng, 50000, 500000);
+    all->fickle_percent =
+        chance_percent(&all->rng, 50) ? 0 : (uint32_t)rng_below(&all->rng, 20);
+    all->starve_percent =
+        calm || chance_percent(&all->rng, 75) ? 0 : (uint32_t)rng_between(&all->rng, 1, 10);
     const uint32_t most = w->plan.wild ? 500000 : PLAN_DRIFT_PPM / 2;
     if (w->plan.actors > 0) {
         all->count = w->plan.actors;
         all->seats = 1;
+        all->fickle_percent = all->starve_percent = 0;
     }
     for (uint32_t i = 0; i < all->count; i++) {
         all->all[i].clock = (struct clock){
@@ -312,7 +330,9 @@ void agents_start(struct world *w)
 void agents_stop_all(struct world *w, uint64_t until_us)
 {
     for (uint32_t i = 0; i < w->agents->count; i++) {
-        w->agents->all[i].stopped_until_us = until_us;
+        struct agent *a = &w->agents->all[i];
+        /* Who stands still for longer has put off what it is to do until then. */
+        a->stopped_until_us = until_us > a->stopped_until_us ? until_us : a->stopped_until_us;
     }
 }
 
@@ -363,6 +383,7 @@ void agents_quiesce(struct world *w)
         a->stopped_until_us = 0;
         if (a->engine != NULL) {
             engine_close(a->engine, agent_now_ms(w, a));
+            misuse_closed(w, a);
             agent_settle(w, i);
         }
     }

@@ -12,6 +12,8 @@
  *     agents.c   processes, and what drives their engines
  *     calls.c    what each call of the library may come to
  *     seats.c    what sessions do: locks, elections, files
+ *     claims.c   what the cell must not keep for them
+ *     misuse.c   what a program does wrong
  *     grasps.c   handles
  *     views.c    watches and observers
  *     resource.c what stands behind the locks, and takes tokens
@@ -56,6 +58,10 @@ void agents_mark_kept(struct world *w);
 void agents_calm(struct world *w);
 bool agents_answered(struct world *w);
 bool agents_told(struct world *w);
+
+/* Is there a lock in the program's hands for each that the cell has granted to its
+ * sessions, or keeps a place in the queue for? */
+bool agents_want_claims(struct world *w);
 
 /* End all that is open; and has it ended? */
 void agents_quiesce(struct world *w);

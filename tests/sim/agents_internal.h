@@ -27,6 +27,7 @@ enum { AGENT_NAME_MAX = 32, SEAT_FILES = 3 };
 struct grip {
     struct lockd_lock *lock;
     uint32_t name;
+    uint32_t call; /* Under way about it, by number; 0: none. */
     bool asking, releasing, leads;
 };
 
@@ -34,6 +35,7 @@ struct grip {
 struct grasp {
     struct lockd_handle *handle;
     uint32_t name;
+    uint32_t call; /* As above. */
     bool opening, closing;
     uint32_t masters; /* When it was opened. */
 };
@@ -41,6 +43,7 @@ struct grasp {
 /* A watch. */
 struct view {
     struct lockd_watch *watch;
+    uint32_t call; /* As above. */
     struct stream stream;
     uint64_t from; /* LEASE_ANY: from when it was set. */
     bool asking, polled, content, old;
@@ -51,6 +54,7 @@ struct view {
 struct sight {
     struct lockd_observer *observer;
     uint32_t name;
+    bool polled;
     uint64_t revision, token; /* As told last. */
     struct bytes value;
 };
@@ -61,7 +65,9 @@ struct seat {
     struct lockd_session *session;
     struct grip grips[SEAT_LOCKS];
     struct grasp grasps[SEAT_GRASPS];
+    uint32_t call; /* That opens it; 0: it has ended. */
     bool opening, closing;
+    bool leaks; /* Short of memory, the library kept a lock that was let go. */
     bool kept; /* It must not be lost any more. */
     enum lockd_state state;
     struct history_index seen; /* The highest index of any answer. */
@@ -94,6 +100,7 @@ struct call {
     bool ended;
     enum lockd_rc rc;
     uint64_t begun_us, ended_us; /* True time. */
+    uint64_t late_ms;            /* By the agent's clock: it must have ended before; 0: none. */
     struct history_index seen;   /* By the seat when it began, ... */
     uint64_t told;               /* ... and by the agent's watches. */
     struct history_index effect; /* PUT: where it took effect; slot 0: nowhere yet. */
@@ -136,6 +143,8 @@ struct agents {
     uint32_t stop_percent, kill_percent;
     uint32_t stop_us_max;
     uint32_t think_us_max;
+    uint32_t fickle_percent; /* Of thoughts about what is under way: it is let go. */
+    uint32_t starve_percent; /* Of what the library is asked to do: memory is short. */
     struct agent all[AGENTS_MAX];
     struct call *calls; /* By number, from 1. */
     uint32_t calls_count, calls_capacity;
@@ -149,6 +158,15 @@ struct agents {
 static inline uint64_t agent_now_ms(const struct world *w, const struct agent *a)
 {
     return clock_ms(&a->clock, w->now_us);
+}
+
+/* Of what the library is asked to do next, an allocation may fail. */
+void agents_starve(struct world *w);
+
+/* Is what is under way not waited for, but let go? */
+static inline bool agents_are_fickle(struct world *w)
+{
+    return chance_percent(&w->agents->rng, w->agents->fickle_percent);
 }
 
 /* "/ls/local/NAME" */
@@ -172,6 +190,9 @@ void *agent_call_begin(struct world *w, uint32_t agent, uint32_t seat, uint32_t 
 struct call *agent_call_newest(struct world *w);
 const char *agent_call_name(enum call_kind kind);
 
+/* The newest call is given so long; negative: for ever. */
+void agent_call_within(struct world *w, int timeout_ms);
+
 /* What the library said of the call that was just begun: it may have refused it. */
 void agent_call_begun(struct world *w, enum lockd_rc rc);
 
@@ -181,6 +202,9 @@ void agent_call_done(void *context, const struct lockd_answer *answer);
 /* An event tells of the content that a call wrote. */
 void agent_call_told(struct world *w, struct bytes content);
 
+/* The process has seen to all that is due: has every call ended in time? */
+void calls_check_late(struct world *w, uint32_t agent);
+
 /* The process has died, and all its calls with it. */
 void calls_killed(struct world *w, uint32_t agent);
 
@@ -188,12 +212,17 @@ void calls_killed(struct world *w, uint32_t agent);
 
 /* A seat does something, or nothing. */
 void seat_use(struct world *w, uint32_t agent, uint32_t seat);
-void grip_drop(struct world *w, struct agent *a, struct grip *grip);
+void grip_drop(struct world *w, struct agent *a, struct seat *s, struct grip *grip);
 
 /* ---------------------------------------------------------------- misuse.c */
 
 /* A program calls wrongly, and is told so. */
 void seat_misuse(struct world *w, uint32_t agent, uint32_t seat);
+
+/* ... of a session that has ended; of a client that is closed. */
+void misuse_ended(struct world *w, const struct agent *a, struct lockd_session *s,
+                  enum lockd_rc rc);
+void misuse_closed(struct world *w, const struct agent *a);
 
 /* ---------------------------------------------------------------- grasps.c */
 

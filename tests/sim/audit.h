@@ -50,7 +50,7 @@
  *     handle       what a handle does, it does to the instance opened      (G14)
  *     leader       an observer is told no value but the leader's own
  *     sequencer    a sequencer is valid when its lock is held so
- *     calls        every call of the library ends once
+ *     calls        every call of the library ends once, and in time
  *     session-order a session's reads never go back                        (G13)
  */
 #ifndef TESTS_SIM_AUDIT_H

@@ -118,9 +118,7 @@ static void check_promised(struct world *w, const struct replica *r,
     }
 }
 
-/* DESIGN: the first formation needs all initial members; each durably pins the
- * identities of all others before its first promise. */
-static void check_formed(struct world *w, const struct replica *r)
+static bool has_pinned_all(const struct world *w, const struct replica *r)
 {
     const struct paxos_members *members = &r->disk.hard.members;
     bool pinned = members->count == w->plan.replicas;
@@ -128,9 +126,19 @@ static void check_formed(struct world *w, const struct replica *r)
         pinned = members->member[i].id == i + 1 &&
                  members->member[i].identity == w->replicas[i]->disk.identity;
     }
-    if (!pinned) {
-        world_fail(w, "formation", "replica %u promises before it has pinned all founders",
-                   r->index + 1);
+    return pinned;
+}
+
+/* DESIGN: the first formation needs all initial members; each durably pins the
+ * identities of all others before anybody's first promise. */
+static void check_formed(struct world *w, const struct replica *r)
+{
+    for (uint32_t i = 0; i < w->plan.replicas; i++) {
+        if (!has_pinned_all(w, w->replicas[i])) {
+            world_fail(w, "formation",
+                       "replica %u promises before replica %u has pinned all founders",
+                       r->index + 1, i + 1);
+        }
     }
 }
 

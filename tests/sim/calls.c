@@ -5,6 +5,7 @@
 #include "tests/sim/agents_internal.h"
 #include "tests/sim/audit.h"
 #include "tests/sim/sometimes.h"
+#include "tests/sim/starve.h"
 #include "tests/sim/table.h"
 
 const char *agent_call_name(enum call_kind kind)
@@ -30,6 +31,37 @@ const char *agent_call_name(enum call_kind kind)
     return names[kind];
 }
 
+/* Where what the call is about remembers it; NULL: nowhere. */
+static uint32_t *about(struct world *w, const struct call *c)
+{
+    struct agent *a = &w->agents->all[c->agent];
+    struct seat *seat = &a->seats[c->seat];
+    switch (c->kind) {
+    case CALL_OPEN:
+        return &seat->call;
+    case CALL_ACQUIRE:
+    case CALL_CAMPAIGN:
+    case CALL_RELEASE:
+        return &seat->grips[c->item].call;
+    case CALL_GRASP:
+    case CALL_LET_GO:
+        return &seat->grasps[c->item].call;
+    case CALL_WATCH:
+        return &a->views[c->item].call;
+    case CALL_CLOSE:
+    case CALL_PROCLAIM:
+    case CALL_PUT:
+    case CALL_GET:
+    case CALL_FILE:
+    case CALL_CHECK:
+    case CALL_GRASP_READ:
+    case CALL_GRASP_PUT:
+    case CALL_GRASP_DELETE:
+        break;
+    }
+    return NULL;
+}
+
 void *agent_call_begin(struct world *w, uint32_t agent, uint32_t seat, uint32_t item,
                        enum call_kind kind)
 {
@@ -48,16 +80,53 @@ void *agent_call_begin(struct world *w, uint32_t agent, uint32_t seat, uint32_t 
                                        .seen = all->all[agent].seats[seat].seen,
                                        .told = all->all[agent].told};
     all->open++;
+    uint32_t *at = about(w, &all->calls[number]);
+    if (at != NULL) {
+        *at = number;
+    }
     if (w->tracing) {
         world_trace(w, WORLD_AGENT + agent, "begins", "seat %u  call %u %s", seat, number,
                     agent_call_name(kind));
     }
+    agents_starve(w);
     return (void *)(uintptr_t)number;
 }
 
 struct call *agent_call_newest(struct world *w)
 {
     return &w->agents->calls[w->agents->calls_count];
+}
+
+/* An acquire waits for its end to be confirmed, a campaign for its value too. */
+void agent_call_within(struct world *w, int timeout_ms)
+{
+    struct call *c = agent_call_newest(w);
+    const bool acquires = c->kind == CALL_ACQUIRE || c->kind == CALL_CAMPAIGN;
+    const uint64_t patience_ms =
+        acquires && timeout_ms == 0 ? ENGINE_TRY_MS : (uint64_t)timeout_ms;
+    const uint64_t confirmed = c->kind == CALL_CAMPAIGN ? 2 : acquires;
+    if (timeout_ms >= 0) {
+        c->late_ms = agent_now_ms(w, &w->agents->all[c->agent]) + patience_ms +
+                     confirmed * ENGINE_CONFIRM_MS;
+    }
+}
+
+void calls_check_late(struct world *w, uint32_t agent)
+{
+    const struct agents *all = w->agents;
+    const struct agent *a = &all->all[agent];
+    const uint64_t now_ms = agent_now_ms(w, a);
+    const uint64_t awake_us = a->stopped_until_us + 4 * ENGINE_CONFIRM_MS * WORLD_MS;
+    if (a->stopped_until_us != 0 && w->now_us < awake_us) {
+        return; /* What was due while it stood still may begin its confirmation now. */
+    }
+    for (uint32_t i = all->calls_count; i > 0; i--) {
+        const struct call *c = &all->calls[i];
+        if (!c->ended && c->agent == agent && c->late_ms != 0 && c->late_ms < now_ms) {
+            world_fail(w, "calls", "call %u should have ended %" PRIu64 " ms ago", i,
+                       now_ms - c->late_ms);
+        }
+    }
 }
 
 static const enum table_call table_calls[] = {
@@ -90,6 +159,12 @@ static void count_call(const struct world *w, const struct call *c)
 /* The library refused the call at once: it was never begun. */
 void agent_call_begun(struct world *w, enum lockd_rc rc)
 {
+    const bool starved = starve_end();
+    sometimes_if(starved && rc == LOCKD_E_NO_MEMORY, call_without_memory);
+    if (rc == LOCKD_E_NO_MEMORY && !starved) {
+        world_fail(w, "calls", "call %u is refused for want of memory, which there is",
+                   w->agents->calls_count);
+    }
     if (rc != LOCKD_OK) {
         struct call *c = agent_call_newest(w);
         c->ended = true;
@@ -242,13 +317,17 @@ static void check_sequencer(struct world *w, uint32_t number, const struct lockd
 
 /* ------------------------------------------------------------------------- end */
 
-static void on_acquired(struct world *w, struct agent *a, struct grip *grip, struct call *c)
+static void on_acquired(struct world *w, struct call *c, struct lockd_lock *lock)
 {
+    struct agent *a = &w->agents->all[c->agent];
+    struct seat *seat = &a->seats[c->seat];
+    struct grip *grip = &seat->grips[c->item];
     grip->asking = false;
     if (c->rc != LOCKD_OK) {
-        grip_drop(w, a, grip);
+        grip_drop(w, a, seat, grip);
         return;
     }
+    grip->lock = lock;
     w->agents->granted_since_heal += w->healed;
     c->token = engine_lock_token(grip->lock);
     a->sequencer.name = grip->name;
@@ -265,23 +344,49 @@ static void on_grasped(struct world *w, struct agent *a, struct grasp *grasp, en
     }
 }
 
+static bool waits_for_others(enum call_kind kind)
+{
+    return kind == CALL_ACQUIRE || kind == CALL_CAMPAIGN;
+}
+
+/* Is what it was about still there?  What was let go meanwhile gets nothing more. */
+static bool is_wanted(struct world *w, uint32_t number)
+{
+    const struct call *c = &w->agents->calls[number];
+    uint32_t *at = about(w, c);
+    if (at == NULL) {
+        return true;
+    }
+    const bool wanted = *at == number;
+    if (wanted) {
+        *at = 0;
+    } else if (c->rc == LOCKD_OK && (waits_for_others(c->kind) || c->kind == CALL_GRASP)) {
+        world_fail(w, "calls", "call %u succeeds, for what has been let go", number);
+    }
+    sometimes_if(!wanted, call_deserted);
+    return wanted;
+}
+
 static void end(struct world *w, uint32_t number, const struct lockd_answer *answer)
 {
     struct call *c = &w->agents->calls[number];
     struct agent *a = &w->agents->all[c->agent];
     struct seat *seat = &a->seats[c->seat];
+    if (!is_wanted(w, number)) {
+        return;
+    }
     switch (c->kind) {
     case CALL_OPEN:
         seat->opening = false;
         break;
     case CALL_ACQUIRE:
     case CALL_CAMPAIGN:
-        on_acquired(w, a, &seat->grips[c->item], c);
+        on_acquired(w, c, answer->lock);
         break;
     case CALL_RELEASE:
         seat->grips[c->item].releasing = false;
         if (!definite_failure(answer->rc) || answer->rc == LOCKD_E_NOT_HELD) {
-            grip_drop(w, a, &seat->grips[c->item]);
+            grip_drop(w, a, seat, &seat->grips[c->item]);
         }
         break;
     case CALL_PROCLAIM:
@@ -354,11 +459,6 @@ void calls_killed(struct world *w, uint32_t agent)
             all->open--;
         }
     }
-}
-
-static bool waits_for_others(enum call_kind kind)
-{
-    return kind == CALL_ACQUIRE || kind == CALL_CAMPAIGN;
 }
 
 bool agents_answered(struct world *w)

@@ -26,6 +26,8 @@ static const struct {
     {"much is told at once rather than not at all", 2257, 2257, 60, PROFILE_SWARM},
     {"a proclaim that is said again is not said for the next leader", 20682, 20682, 60,
      PROFILE_SWARM},
+    {"a lock let go while it is released goes back, refused or not", 1229, 1229, 60,
+     PROFILE_SWARM},
 };
 
 /* Some of the exhaustive runs: as few as every `sample`-th, of all scenarios or one. */
@@ -66,6 +68,8 @@ static const struct {
     {"an event told behind a reply is caught", MUTANT_reply_before_event},
     {"a fence that forgets is caught", MUTANT_fence_forgets},
     {"a leader seen before his word is caught", MUTANT_leader_before_value},
+    {"a founder that waits again for one that is lost is caught", MUTANT_founder_waits_again},
+    {"... also if it was told that all agree", MUTANT_agreement_not_believed},
 };
 
 /* Bugs of the store, which full seeds catch. */

@@ -31,9 +31,11 @@ static void open_handle(struct world *w, uint32_t agent, uint32_t seat, uint32_t
     *grasp = (struct grasp){.name = name, .opening = true};
     void *context = agent_call_begin(w, agent, seat, index, CALL_GRASP);
     agent_call_newest(w)->name = name;
-    const enum lockd_rc rc = engine_open(
-        a->seats[seat].session, agent_now_ms(w, a), agent_name(agent_names[name], text),
-        &options, (int)rng_between(rng, 200, 6000), agent_call_done, context, &grasp->handle);
+    const int timeout_ms = (int)rng_between(rng, 200, 6000);
+    agent_call_within(w, timeout_ms);
+    const enum lockd_rc rc = engine_open(a->seats[seat].session, agent_now_ms(w, a),
+                                         agent_name(agent_names[name], text), &options,
+                                         timeout_ms, agent_call_done, context, &grasp->handle);
     agent_call_begun(w, rc);
     if (rc != LOCKD_OK) {
         *grasp = (struct grasp){.handle = NULL};
@@ -93,7 +95,9 @@ void grasp_use(struct world *w, uint32_t agent, uint32_t seat, uint32_t index)
     if (grasp->handle == NULL) {
         open_handle(w, agent, seat, index);
     } else if (grasp->opening || grasp->closing) {
-        return;
+        if (agents_are_fickle(w)) {
+            grasp_drop(w, a, grasp);
+        }
     } else if (engine_handle_instance(grasp->handle) == 0 || chance_percent(rng, 5)) {
         grasp_drop(w, a, grasp); /* Closed in the background. */
     } else if (chance_percent(rng, 20)) {

@@ -124,7 +124,9 @@ static void step_lines(struct world *w, struct replica *r, uint64_t link, size_t
                        (int)(line.size > 200 ? 200 : line.size), line.data);
         }
         k->up.taken += line.size + 1;
-        ask(w, r, link, &request);
+        if (!odd_answer(w, link, &request)) {
+            ask(w, r, link, &request);
+        }
         wire_memory_reset(&w->links->memory);
     }
 }

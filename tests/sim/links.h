@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * links.h -- connections between agents and replicas: octets in order, cut
- * anywhere, late, stalled one way, single, swallowed by a silent endpoint, left
- * behind by one that is gone, or reset in mid-line.
+ * anywhere, late, stalled one way, single, garbled, swallowed by a silent endpoint,
+ * left behind by one that is gone, answered by a wrong one, or reset in mid-line.
  *
  * At a replica's end stand the daemon's real gateway and the real wire code.
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What the sources of the connections share: links.c is about what their octets
- * mean, links_pipe.c about how they travel.
+ * mean, links_pipe.c about how they travel, odd.c about who else may answer.
  */
 #ifndef TESTS_SIM_LINKS_INTERNAL_H
 #define TESTS_SIM_LINKS_INTERNAL_H
@@ -65,6 +65,8 @@ struct links {
     uint32_t reset_ppm, stall_ppm, silent_ppm;     /* Of answers, answers, connections. */
     uint32_t brink_ppm;                            /* Of answers to KeepAlives. */
     uint32_t tear_ppm;                             /* Of what is sent, either way. */
+    uint32_t garble_ppm;                           /* Of what replicas send. */
+    uint32_t odd_ppm;                              /* Of requests: see odd.c. */
     uint32_t dribble_ppm, half_open_ppm, slow_ppm; /* Of connections. */
     uint32_t octets;                               /* That a connection holds. */
     uint64_t held_until_us[AGENTS_MAX];            /* What an agent sends arrives no sooner. */
@@ -91,6 +93,12 @@ void link_send_down(struct world *w, uint64_t link);
 
 /* The agent will hear that it broke. */
 void link_reset(struct world *w, uint64_t link);
+
+/* ------------------------------------------------------------------- odd.c */
+
+/* Somebody else than this cell's replica answers, who knows the protocol and little
+ * else.  False: the replica may have the request. */
+bool odd_answer(struct world *w, uint64_t link, const struct wire_request *wire);
 
 /* ----------------------------------------------------------------- links.c */
 

@@ -44,6 +44,8 @@ void links_draw(struct world *w, bool calm)
         l->half_open_ppm =
             chance_percent(&l->rng, 60) ? 0 : (uint32_t)rng_below(&l->rng, 800000);
         l->slow_ppm = chance_percent(&l->rng, 60) ? 0 : (uint32_t)rng_below(&l->rng, 500000);
+        l->garble_ppm = chance_percent(&l->rng, 75) ? 0 : (uint32_t)rng_below(&l->rng, 20000);
+        l->odd_ppm = chance_percent(&l->rng, 80) ? 0 : (uint32_t)rng_below(&l->rng, 30000);
     }
 }
 
@@ -79,6 +81,18 @@ static size_t tear(struct world *w, uint64_t link, size_t size)
     return rng_below(&l->rng, size);
 }
 
+/* An octet of what was just sent down arrives as one that no line can hold. */
+static void garble(struct world *w, struct pipe *p, size_t size)
+{
+    static const unsigned char never[] = {0x00, 0x01, 0x1f, 0xc0, 0xff};
+    struct rng *rng = &w->links->rng;
+    char *at = p->data + p->size - size + rng_below(rng, size);
+    if (!w->healed && chance_ppm(rng, w->links->garble_ppm) && *at != '\n') {
+        *at = (char)never[rng_below(rng, sizeof never)];
+        sometimes(line_garbled);
+    }
+}
+
 static void send_through(struct world *w, uint64_t link, struct pipe *p, const void *data,
                          size_t size, void (*run)(struct world *w, const struct event *event))
 {
@@ -93,6 +107,9 @@ static void send_through(struct world *w, uint64_t link, struct pipe *p, const v
         return;
     }
     push(p, data, size);
+    if (p == &link_at(w, link)->down) {
+        garble(w, p, size);
+    }
     if (chance_percent(rng, 20)) { /* Cut anywhere. */
         const uint64_t cut = p->size - rng_below(rng, size);
         world_at(w, arrival_us(w, p), (struct event){.run = run, .a = link, .b = cut});

@@ -2,7 +2,6 @@
 #include "tests/sim/nemesis_internal.h"
 
 #include "tests/sim/agents.h"
-#include "tests/sim/audit.h"
 #include "tests/sim/links.h"
 #include "tests/sim/net.h"
 #include "tests/sim/replica.h"
@@ -410,30 +409,22 @@ static void on_strike(struct world *w, const struct event *event)
 void nemesis_start(struct world *w)
 {
     nemesis_disk_start(w);
+    nemesis_loss_start(w);
     if (w->plan.faults != 0) {
         world_at(w, rng_below(&w->chance, 2 * (uint64_t)w->plan.fault_every_us),
                  (struct event){.run = on_strike});
     }
 }
 
-bool nemesis_all_know_cell(const struct world *w)
-{
-    uint32_t know = 0;
-    for (uint32_t i = 0; i < w->plan.replicas; i++) {
-        know += w->replicas[i]->disk.hard.cell != 0;
-    }
-    return audit_masters(w) > 0 && know == w->plan.replicas;
-}
-
-/* Who is hurt for good: a minority, and nobody while the cell needs all its founders. */
+/* Who is hurt for good: a minority, and nobody while the founders need each other. */
 static uint32_t draw_hurt(struct world *w)
 {
     uint32_t hurt = 0;
     const uint32_t most = w->plan.replicas - plan_majority(&w->plan);
-    for (uint32_t i = 0; w->plan.spoiled && nemesis_all_know_cell(w) && i < most; i++) {
+    for (uint32_t i = 0; w->plan.spoiled && i < most; i++) {
         hurt |= UINT32_C(1) << nemesis_any(w);
     }
-    return hurt;
+    return nemesis_others_go_on(w, hurt) ? hurt : 0;
 }
 
 static void heal(struct world *w, struct replica *r)
@@ -479,10 +470,12 @@ static void hurt(struct world *w, struct replica *r)
 
 void nemesis_end(struct world *w)
 {
+    const uint32_t drawn = draw_hurt(w);
+    const uint32_t lost = w->hurt; /* In the founding. */
     w->healed = true;
-    w->hurt = draw_hurt(w);
-    if (nemesis_disk_struck(w) != 0) {
-        w->hurt = nemesis_disk_struck(w);
+    w->hurt |= nemesis_disk_struck(w);
+    if (w->hurt == 0) {
+        w->hurt = drawn;
     }
     nemesis_disk_end(w);
     if (w->tracing) {
@@ -493,7 +486,9 @@ void nemesis_end(struct world *w)
     for (uint32_t i = 0; i < w->plan.replicas; i++) {
         struct replica *r = w->replicas[i];
         if (world_hurt(w, i)) {
-            hurt(w, r);
+            if ((lost >> i & 1) == 0) {
+                hurt(w, r);
+            }
         } else {
             heal(w, r);
         }

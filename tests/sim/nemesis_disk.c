@@ -3,12 +3,11 @@
  * What becomes of disks in full mode, besides the power cuts that any crash with
  * the machine brings.
  *
- * Whatever is done to a store at rest is done to a minority, once the cell has
- * been formed: damage is found and keeps its replica down, and the others go on.
+ * Whatever is done to a store at rest is done to a minority, once the others can do
+ * without it: damage is found and keeps its replica down, and they go on.
  */
 #include "tests/sim/nemesis_internal.h"
 
-#include "tests/sim/audit.h"
 #include "tests/sim/disk_store.h"
 #include "tests/sim/table.h"
 
@@ -45,8 +44,8 @@ uint32_t nemesis_disk_struck(const struct world *w)
 /* May one more store be struck? */
 static bool may_strike(const struct world *w, const struct disk *d)
 {
-    const uint32_t struck = nemesis_disk_struck(w) | UINT32_C(1) << d->index;
-    return nemesis_all_know_cell(w) &&
+    const uint32_t struck = nemesis_disk_struck(w) | w->hurt | UINT32_C(1) << d->index;
+    return nemesis_others_go_on(w, struck) &&
            (uint32_t)__builtin_popcount(struck) + plan_majority(&w->plan) <= w->plan.replicas;
 }
 

@@ -23,9 +23,6 @@ static inline uint32_t nemesis_any(struct world *w)
 /* Mostly the master, because that is where it hurts. */
 struct replica *nemesis_victim(struct world *w);
 
-/* Do all know that the cell is formed?  Before that the founders need each other. */
-bool nemesis_all_know_cell(const struct world *w);
-
 /* Tells all others that its peer port refuses. */
 void nemesis_report_gone(struct world *w, const struct replica *gone);
 
@@ -57,6 +54,14 @@ void nemesis_disk_end(struct world *w);
 
 /* Set of the replicas, by bit, to whose stores at rest something was done. */
 uint32_t nemesis_disk_struck(const struct world *w);
+
+/* ---------------------------------------------------------- nemesis_loss.c */
+
+void nemesis_loss_start(struct world *w);
+
+/* Will the cell be founded, or go on, without these, a minority?  Only if one of the
+ * others has a promise on its disk: before that the founders need each other. */
+bool nemesis_others_go_on(const struct world *w, uint32_t lost);
 
 /* ------------------------------------------------------- nemesis_session.c */
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "paxos/describe.h"
+#include "tests/sim/damage.h"
 #include "tests/sim/replica.h"
 #include "tests/sim/sometimes.h"
 
@@ -183,6 +184,7 @@ void net_send(struct world *w, const struct paxos_message *message)
         return;
     }
     struct frame *frame = frame_new(w, &sent);
+    damage_frame(w, bytes_of(frame->data, frame->size));
     if (!w->healed && chance_ppm(&net->rng, w->plan.duplicate_ppm)) {
         struct frame *again = sim_allocate(sizeof *again + frame->size);
         memcpy(again, frame, sizeof *again + frame->size);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "tests/sim/audit.h"
+#include "tests/sim/damage.h"
 
 enum {
     TIGHT_QUEUE = 6,
@@ -136,6 +137,7 @@ void replica_load(struct world *w, struct replica *r)
     load_tables(w, r);
     replay_log(w, r);
     start_service(w, r);
+    damage_store(w, r);
 }
 
 /* ---------------------------------------------------------------- founding */

@@ -207,6 +207,7 @@ static void live_well(struct world *w, uint64_t quiet_us)
     }
     agents_calm(w);
     run_until(w, agents_answered, DONE_WITHIN_S, "a call that waits for nobody has not ended");
+    run_until(w, agents_want_claims, DONE_WITHIN_S, "a session has claims that nobody wants");
     run_conclude(w);
 }
 

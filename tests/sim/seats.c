@@ -7,6 +7,7 @@
 #include "tests/sim/agents_internal.h"
 #include "tests/sim/audit.h"
 #include "tests/sim/sometimes.h"
+#include "tests/sim/starve.h"
 
 const char *const agent_names[NAMES] = {"l1", "l2",  "a", "boss", "chief",
                                         "t",  "t/e", "p", "b",    "h"};
@@ -75,7 +76,7 @@ static void open_session(struct world *w, uint32_t agent, uint32_t seat)
 static void free_session(struct world *w, struct agent *a, struct seat *s)
 {
     for (uint32_t i = 0; i < SEAT_LOCKS; i++) {
-        grip_drop(w, a, &s->grips[i]);
+        grip_drop(w, a, s, &s->grips[i]);
     }
     for (uint32_t i = 0; i < SEAT_GRASPS; i++) {
         grasp_drop(w, a, &s->grasps[i]);
@@ -86,10 +87,12 @@ static void free_session(struct world *w, struct agent *a, struct seat *s)
 
 /* ----------------------------------------------------------------------- locks */
 
-void grip_drop(struct world *w, struct agent *a, struct grip *grip)
+void grip_drop(struct world *w, struct agent *a, struct seat *s, struct grip *grip)
 {
     if (grip->lock != NULL) {
+        agents_starve(w);
         engine_lock_free(grip->lock, agent_now_ms(w, a));
+        s->leaks |= starve_end();
     }
     *grip = (struct grip){.lock = NULL};
 }
@@ -127,18 +130,25 @@ static void acquire(struct world *w, uint32_t agent, uint32_t seat, uint32_t ind
     const struct lockd_lock_options options = any_options(rng);
     const struct grasp *grasp = any_grasp(rng, s);
     grip->name = grasp != NULL ? grasp->name : (uint32_t)rng_below(rng, NAME_ELECTIONS);
+    if (options.mode == LOCKD_SHARED && chance_percent(rng, 10)) {
+        grip->name = NAME_ELECTIONS; /* Who shares that lock does not lead. */
+        grasp = NULL;
+    }
     grip->asking = true;
     char name[AGENT_NAME_MAX];
     agent_name(agent_names[grip->name], name);
     const int timeout_ms = any_timeout(rng);
     void *context = agent_call_begin(w, agent, seat, index, CALL_ACQUIRE);
+    agent_call_within(w, timeout_ms);
     agent_call_newest(w)->mode = options.mode == LOCKD_SHARED ? WIRE_SHARED : WIRE_EXCLUSIVE;
     agent_call_newest(w)->name = grip->name;
+    /* Some take the lock from the answer. */
+    struct lockd_lock **lock = chance_percent(rng, 85) ? &grip->lock : NULL;
     const enum lockd_rc rc =
         grasp != NULL ? engine_handle_acquire(grasp->handle, agent_now_ms(w, a), &options,
-                                              timeout_ms, agent_call_done, context, &grip->lock)
+                                              timeout_ms, agent_call_done, context, lock)
                       : engine_acquire(s->session, agent_now_ms(w, a), name, &options,
-                                       timeout_ms, agent_call_done, context, &grip->lock);
+                                       timeout_ms, agent_call_done, context, lock);
     agent_call_begun(w, rc);
     if (rc != LOCKD_OK) {
         *grip = (struct grip){.lock = NULL};
@@ -160,6 +170,7 @@ static void campaign(struct world *w, uint32_t agent, uint32_t seat, uint32_t in
     char value[16];
     const int timeout_ms = any_timeout(rng);
     void *context = agent_call_begin(w, agent, seat, index, CALL_CAMPAIGN);
+    agent_call_within(w, timeout_ms);
     agent_call_newest(w)->mode = WIRE_EXCLUSIVE;
     agent_call_newest(w)->name = grip->name;
     const int size = snprintf(value, sizeof value, "s%u", w->agents->calls_count);
@@ -192,9 +203,10 @@ static void proclaim(struct world *w, uint32_t agent, uint32_t seat, uint32_t in
     struct grip *grip = &a->seats[seat].grips[index];
     void *context = begin_held(w, agent, seat, index, CALL_PROCLAIM);
     const int size = snprintf(value, sizeof value, "s%u", w->agents->calls_count);
+    const int timeout_ms = (int)rng_between(&w->agents->rng, 200, 8000);
+    agent_call_within(w, timeout_ms);
     agent_call_begun(w, engine_proclaim(grip->lock, agent_now_ms(w, a), value, (size_t)size,
-                                        (int)rng_between(&w->agents->rng, 200, 8000),
-                                        agent_call_done, context));
+                                        timeout_ms, agent_call_done, context));
 }
 
 static void release(struct world *w, uint32_t agent, uint32_t seat, uint32_t index)
@@ -202,13 +214,14 @@ static void release(struct world *w, uint32_t agent, uint32_t seat, uint32_t ind
     struct agent *a = &w->agents->all[agent];
     struct grip *grip = &a->seats[seat].grips[index];
     grip->releasing = true;
+    const int timeout_ms = (int)rng_between(&w->agents->rng, 500, 8000);
     void *context = begin_held(w, agent, seat, index, CALL_RELEASE);
+    agent_call_within(w, timeout_ms);
     const enum lockd_rc rc =
-        engine_release(grip->lock, agent_now_ms(w, a),
-                       (int)rng_between(&w->agents->rng, 500, 8000), agent_call_done, context);
+        engine_release(grip->lock, agent_now_ms(w, a), timeout_ms, agent_call_done, context);
     agent_call_begun(w, rc);
     if (rc != LOCKD_OK) {
-        grip_drop(w, a, grip);
+        grip_drop(w, a, &a->seats[seat], grip);
     }
 }
 
@@ -240,22 +253,27 @@ static void use_grip(struct world *w, uint32_t agent, uint32_t seat, uint32_t in
     struct agent *a = &w->agents->all[agent];
     struct grip *grip = &a->seats[seat].grips[index];
     struct rng *rng = &w->agents->rng;
+    if (grip->lock == NULL && grip->asking) {
+        return;
+    }
     if (grip->lock == NULL) {
         if (chance_percent(rng, 25)) {
             campaign(w, agent, seat, index);
         } else {
             acquire(w, agent, seat, index);
         }
-    } else if (grip->asking) {
-        if (chance_percent(rng, 15)) {
+    } else if (grip->asking || grip->releasing) {
+        if (agents_are_fickle(w)) {
+            grip_drop(w, a, &a->seats[seat], grip);
+        } else if (grip->asking && chance_percent(rng, 15)) {
             engine_acquire_cancel(grip->lock, agent_now_ms(w, a));
         }
-    } else if (!grip->releasing) {
+    } else {
         use_lock(w, a, &a->seats[seat], grip);
         if (chance_percent(rng, 40)) {
             release(w, agent, seat, index);
         } else if (chance_percent(rng, 5)) {
-            grip_drop(w, a, grip); /* Freed while held: released in the background. */
+            grip_drop(w, a, &a->seats[seat], grip); /* Held: released in the background. */
         } else if (grip->leads && chance_percent(rng, 50)) {
             proclaim(w, agent, seat, index);
         }
@@ -269,7 +287,9 @@ static void use_file(struct world *w, uint32_t agent, uint32_t seat)
     struct agent *a = &w->agents->all[agent];
     struct rng *rng = &w->agents->rng;
     const bool writes = chance_percent(rng, 60);
+    const int timeout_ms = (int)rng_between(rng, 200, 8000);
     void *context = agent_call_begin(w, agent, seat, 0, writes ? CALL_PUT : CALL_GET);
+    agent_call_within(w, timeout_ms);
     char content[16];
     char name[32];
     const int size = snprintf(content, sizeof content, "s%u", w->agents->calls_count);
@@ -284,35 +304,55 @@ static void use_file(struct world *w, uint32_t agent, uint32_t seat)
         .if_generation = WIRE_ANY,
         .if_instance = WIRE_ANY,
     };
-    agent_call_begun(
-        w, engine_call(a->engine, agent_now_ms(w, a), writes ? a->seats[seat].session : NULL,
-                       &request, (int)rng_between(rng, 200, 8000), agent_call_done, context));
+    agent_call_begun(w, engine_call(a->engine, agent_now_ms(w, a),
+                                    writes ? a->seats[seat].session : NULL, &request,
+                                    timeout_ms, agent_call_done, context));
 }
 
-/* Makes and deletes what others have open; lists who holds what. */
+/* At the limits of names, and beyond them: of any language, of another cell, of none,
+ * and of none at all. */
+static const char *any_odd_name(struct rng *rng)
+{
+    static const char *const names[] = {
+        "/ls/local/\u00e9", "/ls/local/\u20ac", "/ls/local/\U0001d11e",
+        "/ls/local/ ",      "/ls/local/..",     "/ls/local/a//b",
+        "/ls/local/a/",     "/ls/elsewhere/a",  "/ls/",
+        "/ls/local",        "local/a",          "x"};
+    return names[rng_below(rng, sizeof names / sizeof *names)];
+}
+
+/* Makes and deletes what others have open; lists what there is, and who holds what. */
 static void use_names(struct world *w, uint32_t agent, uint32_t seat)
 {
-    static const enum wire_method methods[] = {WIRE_NODE_CREATE, WIRE_NODE_DELETE,
-                                               WIRE_NODE_DELETE, WIRE_LOCK_LIST};
+    static const enum wire_method methods[] = {
+        WIRE_NODE_CREATE, WIRE_NODE_DELETE, WIRE_NODE_DELETE, WIRE_LOCK_LIST, WIRE_NODE_LIST};
     struct agent *a = &w->agents->all[agent];
     struct rng *rng = &w->agents->rng;
     const enum wire_method method = methods[rng_below(rng, sizeof methods / sizeof *methods)];
-    const bool named = method != WIRE_LOCK_LIST || chance_percent(rng, 50);
+    const bool reads = method == WIRE_LOCK_LIST || method == WIRE_NODE_LIST;
     const uint32_t index = NAME_GRASPS + (uint32_t)rng_below(rng, NAMES - NAME_GRASPS);
-    char name[AGENT_NAME_MAX];
-    agent_name(agent_names[index], name);
+    char text[AGENT_NAME_MAX];
+    const char *name = agent_name(agent_names[index], text);
+    if (chance_percent(rng, 15)) {
+        name = any_odd_name(rng);
+    } else if (reads && chance_percent(rng, 50)) {
+        name = method == WIRE_LOCK_LIST ? "" : "/ls/local";
+    }
     void *context = agent_call_begin(w, agent, seat, 0, CALL_FILE);
     const struct wire_request request = {
         .method = method,
-        .name = {.data = name, .size = named ? strlen(name) : 0},
+        .name = {.data = name, .size = strlen(name)},
         .kind = index == NAME_DIRECTORY ? WIRE_DIRECTORY : WIRE_FILE,
         .if_generation = WIRE_ANY,
         .if_instance = WIRE_ANY,
     };
+    /* What plain clients have, too, is changed in sessions only: else it would seem theirs. */
+    const bool once = strcmp(agent_names[index], "b") != 0 && chance_percent(rng, 30);
+    const int timeout_ms = (int)rng_between(rng, 200, 4000);
+    agent_call_within(w, timeout_ms);
     agent_call_begun(w, engine_call(a->engine, agent_now_ms(w, a),
-                                    method == WIRE_LOCK_LIST ? NULL : a->seats[seat].session,
-                                    &request, (int)rng_between(rng, 200, 4000), agent_call_done,
-                                    context));
+                                    reads || once ? NULL : a->seats[seat].session, &request,
+                                    timeout_ms, agent_call_done, context));
 }
 
 /* Somebody shows a sequencer, and its receiver asks the cell. */
@@ -353,6 +393,21 @@ static void close_session(struct world *w, uint32_t agent, uint32_t seat)
                                              agent_call_done, context));
 }
 
+/* It opens or closes still, and is not waited for. */
+static void desert(struct world *w, uint32_t agent, uint32_t seat)
+{
+    struct agent *a = &w->agents->all[agent];
+    struct seat *s = &a->seats[seat];
+    if (!agents_are_fickle(w)) {
+        return;
+    }
+    if (!s->closing && chance_percent(&w->agents->rng, 50)) {
+        close_session(w, agent, seat);
+    } else {
+        free_session(w, a, s);
+    }
+}
+
 void seat_use(struct world *w, uint32_t agent, uint32_t seat)
 {
     struct agent *a = &w->agents->all[agent];
@@ -364,15 +419,20 @@ void seat_use(struct world *w, uint32_t agent, uint32_t seat)
     }
     const enum lockd_state state = engine_session_state(s->session);
     if (state == LOCKD_EXPIRED || state == LOCKD_CLOSED) {
+        misuse_ended(w, a, s->session,
+                     state == LOCKD_EXPIRED ? LOCKD_E_EXPIRED : LOCKD_E_CLOSED);
         free_session(w, a, s);
         return;
     }
     if (s->opening || s->closing) {
+        desert(w, agent, seat);
         return;
     }
     const uint64_t what = rng_below(rng, 100);
     if (what < 2) {
         close_session(w, agent, seat);
+    } else if (what == 2 && agents_are_fickle(w)) {
+        free_session(w, a, s); /* It ends with its lease. */
     } else if (what < 20) {
         use_file(w, agent, seat);
     } else if (what < 25) {

@@ -24,6 +24,10 @@
     X(expired_holding, "a session expires that holds a lock")                                  \
     X(jeopardy_then_safe, "a client in jeopardy finds its session alive")                      \
     X(dedupe_after_failover, "a retry gets its first outcome from a later master")             \
+    X(call_deserted, "what a call is about is let go while it is under way")                   \
+    X(call_without_memory, "a call is refused for want of memory")                             \
+    X(line_garbled, "an octet of an answer is garbled on its way to a client")                 \
+    X(answer_odd, "a client is answered by one who is no replica of its cell")                 \
     X(cancel_too_late, "a cancel finds the lock granted")                                      \
     X(limit_met, "an acquire or open meets a limit of the cell")                               \
     X(stretched_failover, "a master begins while leases are stretched")                        \

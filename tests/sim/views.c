@@ -10,6 +10,7 @@
 #include "tests/sim/agents_internal.h"
 #include "tests/sim/audit.h"
 #include "tests/sim/sometimes.h"
+#include "tests/sim/starve.h"
 
 /* --------------------------------------------------------------------- watches */
 
@@ -164,8 +165,8 @@ static void start_view(struct world *w, uint32_t agent, uint32_t index, const ch
 
 static void set_view(struct world *w, uint32_t agent, uint32_t index)
 {
-    static const char *const paths[] = {"",  "",     "a", "b",   "d", "l1",
-                                        "t", "boss", "p", "t/e", "e", "s0"};
+    static const char *const paths[] = {"",     "",  "a",   "b", "d",  "l1",  "t",
+                                        "boss", "p", "t/e", "e", "s0", "a//b"};
     struct rng *rng = &w->agents->rng;
     const char *path = paths[rng_below(rng, sizeof paths / sizeof *paths)];
     struct lockd_watch_options options = {
@@ -208,7 +209,11 @@ void view_use(struct world *w, uint32_t agent, uint32_t index)
     struct view *v = &w->agents->all[agent].views[index];
     if (v->watch == NULL) {
         set_view(w, agent, index);
-    } else if (!v->asking) {
+    } else if (v->asking) {
+        if (agents_are_fickle(w)) {
+            drop_view(w, agent, v);
+        }
+    } else {
         poll_view(w, agent, v);
         if (chance_percent(&w->agents->rng, 2)) {
             drop_view(w, agent, v);
@@ -286,13 +291,17 @@ bool sequencer_valid(const struct world *w, const struct call *call, uint64_t re
            shared == (call->mode == WIRE_SHARED);
 }
 
-static void observed(void *context, struct lockd_observer *observer,
-                     const struct lockd_leader *leader)
+static void drop_sight(struct world *w, uint32_t agent, struct sight *s)
 {
-    struct world *w = world_current;
-    const uintptr_t number = (uintptr_t)context;
-    struct sight *s = &w->agents->all[number / AGENT_SIGHTS].sights[number % AGENT_SIGHTS];
-    if (s->observer != observer) {
+    engine_observer_free(s->observer, agent_now_ms(w, &w->agents->all[agent]));
+    *s = (struct sight){.observer = NULL};
+}
+
+static void see(struct world *w, uint32_t agent, struct sight *s,
+                const struct lockd_leader *leader)
+{
+    if (leader->rc != LOCKD_OK) { /* The last that it says. */
+        drop_sight(w, agent, s);
         return;
     }
     const struct bytes value = bytes_of(leader->value, leader->size);
@@ -318,31 +327,58 @@ static void observed(void *context, struct lockd_observer *observer,
     s->value = audit_keep(w, value);
 }
 
+static void observed(void *context, struct lockd_observer *observer,
+                     const struct lockd_leader *leader)
+{
+    struct world *w = world_current;
+    const uint32_t agent = (uint32_t)((uintptr_t)context / AGENT_SIGHTS);
+    struct sight *s = &w->agents->all[agent].sights[(uintptr_t)context % AGENT_SIGHTS];
+    if (s->observer == observer) {
+        see(w, agent, s, leader);
+    }
+}
+
+static void poll_sight(struct world *w, uint32_t agent, struct sight *s)
+{
+    const uint64_t now_ms = agent_now_ms(w, &w->agents->all[agent]);
+    struct lockd_leader *leader;
+    while (s->polled && s->observer != NULL &&
+           (leader = engine_observer_next(s->observer, now_ms)) != NULL) {
+        see(w, agent, s, leader);
+        lockd_leader_free(leader);
+    }
+}
+
 void sight_use(struct world *w, uint32_t agent, uint32_t index)
 {
     struct agent *a = &w->agents->all[agent];
     struct sight *s = &a->sights[index];
     if (s->observer != NULL) {
-        if (chance_percent(&w->agents->rng, 2)) {
-            engine_observer_free(s->observer, agent_now_ms(w, a));
-            *s = (struct sight){.observer = NULL};
+        poll_sight(w, agent, s);
+        if (s->observer != NULL && chance_percent(&w->agents->rng, 2)) {
+            drop_sight(w, agent, s);
         }
         return;
     }
     char name[AGENT_NAME_MAX];
-    *s = (struct sight){.name = NAME_ELECTIONS + index};
-    const enum lockd_rc rc = engine_observe(
-        a->engine, agent_now_ms(w, a), agent_name(agent_names[s->name], name), observed,
-        (void *)(uintptr_t)(agent * AGENT_SIGHTS + index), &s->observer);
-    if (rc != LOCKD_OK) {
+    *s = (struct sight){.name = NAME_ELECTIONS + index,
+                        .polled = chance_percent(&w->agents->rng, 20)};
+    agents_starve(w);
+    const enum lockd_rc rc =
+        engine_observe(a->engine, agent_now_ms(w, a), agent_name(agent_names[s->name], name),
+                       s->polled ? NULL : observed,
+                       (void *)(uintptr_t)(agent * AGENT_SIGHTS + index), &s->observer);
+    if (rc != LOCKD_OK && !(starve_end() && rc == LOCKD_E_NO_MEMORY)) {
         world_fail(w, "calls", "an observer can't be made: %s", lockd_strerror(rc));
     }
+    (void)starve_end();
 }
 
 /* ------------------------------------------------------------------------- end */
 
-static bool sight_told(struct world *w, uint32_t agent, const struct sight *s)
+static bool sight_told(struct world *w, uint32_t agent, struct sight *s)
 {
+    poll_sight(w, agent, s);
     const struct reign reign = reign_at(w, agent_path(s->name), UINT64_MAX);
     const bool leads = reign.holders > 0 && reign.spoken && reign.mode == LEASE_EXCLUSIVE;
     const bool good = s->observer == NULL || (s->token == (leads ? reign.token : 0) &&
