@@ -288,10 +288,12 @@ enum paxos_drop on_heartbeat(struct paxos *p, const struct paxos_message *m)
         p->trim = m->trim;
     }
     learn_mark(p, m->from, m->ballot, m->chosen);
+    fresh_heard(p, m);
     struct paxos_message ack = message_to(p, member_index(p, m->from), PAXOS_MSG_HEARTBEAT_ACK);
     ack.ballot = m->ballot;
     ack.round = m->round;
     ack.durable = known_durable(p);
+    ack.stamp_ms = p->now_ms;
     send_when_durable(p, p->hard_ticket, &ack);
     return PAXOS_DROP_NONE;
 }

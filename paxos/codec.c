@@ -16,7 +16,7 @@ enum {
     AFTER_LENGTH = HEAD_SIZE - 4,
     BALLOT_SIZE = 10,
     ENVELOPE_SIZE = 2 + 2 + 5 * 8,
-    FIELDS_SIZE = 2 * BALLOT_SIZE + 6 * 8 + 4 + 1 + 2 + 2,
+    FIELDS_SIZE = 2 * BALLOT_SIZE + 9 * 8 + 4 + 1 + 2 + 2,
     ENTRY_HEAD = 8 + BALLOT_SIZE + PAXOS_VALUE_HEAD,
     MEMBER_HEAD = 2 + 8 + 1,
 };
@@ -269,6 +269,9 @@ static void write_fields(struct writer *w, const struct paxos_message *message)
     write_u64(w, message->durable);
     write_u64(w, message->trim);
     write_u64(w, message->round);
+    write_u64(w, message->confirmed);
+    write_u64(w, message->stamp_ms);
+    write_u64(w, message->stamp_incarnation);
     write_u64(w, message->checksum);
     write_u32(w, message->lease_ms);
     write_u8(w, flags);
@@ -292,6 +295,9 @@ static void read_fields(struct reader *r, struct paxos_message *message)
     message->durable = read_u64(r);
     message->trim = read_u64(r);
     message->round = read_u64(r);
+    message->confirmed = read_u64(r);
+    message->stamp_ms = read_u64(r);
+    message->stamp_incarnation = read_u64(r);
     message->checksum = read_u64(r);
     message->lease_ms = read_u32(r);
     const uint8_t flags = read_u8(r);

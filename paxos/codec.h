@@ -17,7 +17,7 @@
 #include "paxos/paxos.h"
 
 enum {
-    PAXOS_FRAME_VERSION = 1,
+    PAXOS_FRAME_VERSION = 2,
     PAXOS_FRAME_HEAD = 4, /* Octets of the length field. */
     /* No frame is longer; a length above it closes the connection. */
     PAXOS_FRAME_MAX = PAXOS_VALUE_MAX + PAXOS_MESSAGE_BYTES + 64 * 1024,

@@ -8,6 +8,7 @@
  *     election.c    when to campaign; pre-vote; phase 1 as the candidate
  *     master.c      phase 2 as the master: carry forward, propose, count votes
  *     mastership.c  heartbeats, confirmation rounds, leases, handing over
+ *     fresh.c       how old what is chosen here may be
  *     learner.c     the chosen prefix, and catching up
  *     log.c         slot -> vote, in a ring; arena.c holds the bytes
  *     output.c      messages, what waits for the disk, notes
@@ -58,7 +59,9 @@ struct peer {
     uint64_t incarnation;   /* The highest seen. */
     uint64_t heard_ms;      /* 0: never. */
     paxos_slot durable;     /* As last told to us as master. */
-    uint64_t round;         /* The highest round of ours that it answered. */
+    uint64_t round;         /* The highest round of ours that it answered, ... */
+    uint64_t stamp_ms;      /* ... when, on its clock, ... */
+    uint64_t stamp_incarnation; /* ... and in which life. */
     uint64_t parts;         /* Parts of its promise that have come, as a bit set ... */
     paxos_slot parts_from;  /* ... and the slot from which that promise reports. */
     bool agreed;            /* Founding: it has shown that it pinned the same as we. */
@@ -74,6 +77,21 @@ struct waiting {
     uint64_t ticket;
     uint64_t durable_then; /* For the mutant promise_omits_unsynced. */
     struct paxos_message message;
+};
+
+/* Of a round of the master: everything that was acknowledged before `as_of_ms` is at or
+ * below `slot`, if the round comes to be confirmed. */
+struct sighting {
+    uint64_t round; /* 0: none. */
+    paxos_slot slot;
+    uint64_t as_of_ms;
+};
+
+struct freshness {
+    struct paxos_ballot ballot; /* Of the master whose rounds these are. */
+    uint64_t confirmed;         /* As he last said. */
+    struct sighting sighted[ROUNDS_MAX];
+    struct sighting known; /* The newest that is certain, of any ballot; as_of_ms 0: none. */
 };
 
 struct paxos {
@@ -148,6 +166,7 @@ struct paxos {
     paxos_id fetch_from;      /* That one. */
     uint64_t fetch_again_ms;  /* A fetch is on its way until then. */
 
+    struct freshness fresh;
     struct peer peer[PAXOS_MEMBERS_MAX];
 
     /* Output. */
@@ -257,6 +276,10 @@ void step_down(struct paxos *p, enum paxos_down reason);
 void hand_over(struct paxos *p);
 enum paxos_drop on_heartbeat_ack(struct paxos *p, const struct paxos_message *m);
 void master_compute_trim(struct paxos *p);
+
+/* -------------------------------------------------------------------- fresh */
+void fresh_heard(struct paxos *p, const struct paxos_message *m); /* A heartbeat. */
+void fresh_confirmed(struct paxos *p); /* A round of ours is. */
 
 /* ------------------------------------------------------------------ learner */
 void chosen_up_to(struct paxos *p, paxos_slot slot);

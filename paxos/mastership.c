@@ -43,6 +43,7 @@ void mastership_start(struct paxos *p)
     p->round_wanted = false;
     for (uint32_t i = 0; i < PAXOS_MEMBERS_MAX; i++) {
         p->peer[i].round = 0;
+        p->peer[i].stamp_incarnation = 0;
         p->peer[i].durable = 0;
     }
 }
@@ -74,6 +75,11 @@ void begin_round(struct paxos *p)
         struct paxos_message m = message_to(p, i, PAXOS_MSG_HEARTBEAT);
         m.ballot = p->ballot;
         m.round = p->round_begun;
+        m.confirmed = p->round_confirmed > p->round_base ? p->round_confirmed : 0;
+        if (p->serving) {
+            m.stamp_ms = p->peer[i].stamp_ms;
+            m.stamp_incarnation = p->peer[i].stamp_incarnation;
+        }
         m.trim = p->trim;
         m.lease_ms = p->config.lease_ms;
         m.firm = is_firm(p);
@@ -104,6 +110,7 @@ void count_rounds(struct paxos *p)
         const uint64_t sent = p->round_sent_ms[confirmed % ROUNDS_MAX];
         p->contact_ms = sent;
         p->lease_from_ms = mutant(lease_from_receipt) ? p->now_ms : sent;
+        fresh_confirmed(p);
     }
 }
 
@@ -126,6 +133,8 @@ enum paxos_drop on_heartbeat_ack(struct paxos *p, const struct paxos_message *m)
         return PAXOS_DROP_DUPLICATE;
     }
     peer->round = m->round;
+    peer->stamp_ms = m->stamp_ms;
+    peer->stamp_incarnation = m->incarnation;
     count_rounds(p);
     learn_elsewhere(p, m->from, m->chosen);
     return PAXOS_DROP_NONE;

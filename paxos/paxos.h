@@ -166,6 +166,11 @@ struct paxos_message {
     paxos_slot durable;           /* HEARTBEAT_ACK: chosen and durable here up to. */
     paxos_slot trim;              /* HEARTBEAT: every member has this much durable. */
     uint64_t round;               /* HEARTBEAT, HEARTBEAT_ACK: confirmation round. */
+    uint64_t confirmed;           /* HEARTBEAT: all rounds up to this one are confirmed. */
+    uint64_t stamp_ms;            /* HEARTBEAT_ACK: the sender's clock.  HEARTBEAT of a master that
+                                   * serves: the stamp of the addressee's newest answer, as heard
+                                   * before this was sent, ... */
+    uint64_t stamp_incarnation;   /* ... and whose incarnation's clock that was; 0: none. */
     uint64_t checksum;            /* VOTE: of the value voted for. */
     uint32_t lease_ms;            /* HEARTBEAT, ACCEPT: what is asked for. */
     bool firm;                    /* HEARTBEAT, ACCEPT. */
@@ -399,6 +404,14 @@ PAXOS_MUST_USE enum paxos_rc paxos_confirm(struct paxos *p, uint64_t now_ms, boo
 
 /* May this replica answer a `lease` read at `now_ms`?  Only with firm leases. */
 bool paxos_lease_valid(const struct paxos *p, uint64_t now_ms);
+
+/* How fresh is what is chosen here?  True: everything that any master acknowledged
+ * before `ret_as_of_ms`, on this replica's clock, is at or below `ret_slot`, and that
+ * is chosen here.  At the master the time is when its newest confirmed round began.
+ * At a follower it is when this replica *sent* an answer that the master had heard
+ * before it began a round, which it sent with the chosen mark `ret_slot` and which has
+ * been confirmed since.  False: nothing is known since the start. */
+bool paxos_fresh(const struct paxos *p, uint64_t *ret_as_of_ms, paxos_slot *ret_slot);
 
 const struct paxos_ready *paxos_ready(struct paxos *p);
 void paxos_advance(struct paxos *p);

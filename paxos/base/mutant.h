@@ -114,6 +114,26 @@
       "the client calls a request unsent that may have left with its connection")              \
     X(partial_line_whole, "the client takes the octets that it has for a whole line")          \
     X(resumed_from_newest, "the client resumes each watch from the newest event of any")       \
+    X(cache_ack_not_awaited, "writes before all who keep a node have dropped it")              \
+    X(fill_after_invalidate, "lets a node be kept while a write to it is under way")           \
+    X(absence_not_invalidated, "makes a node whose absence clients keep, and does not say so") \
+    X(caches_not_awaited, "a new master writes at once, whoever may keep what")                \
+    X(expiry_skips_caches, "ends sessions while clients keep their ephemeral nodes")           \
+    X(root_skips_caches, "writes for the administrator while clients keep the node")           \
+    X(handoff_skips_caches, "forgets what else goes when an ephemeral node does")              \
+    X(fill_from_old_connection, "the client keeps what a connection of before has brought")    \
+    X(fill_overtaken, "the client keeps an answer older than an invalidation it has heard of") \
+    X(cache_kept_after_acl, "a change of ACLs drops nothing that is kept")                     \
+    X(cache_in_jeopardy, "the client answers from what it keeps after its lease")              \
+    X(cache_lease_from_receipt, "the client counts its cache lease from the answer's receipt") \
+    X(acl_checked_early, "judges rights when a command is proposed, not where it applies")     \
+    X(denied_tells, "says of what may not be read whether it is there")                        \
+    X(watch_without_rights, "tells watches of nodes that their principals may not read")       \
+    X(grant_without_rights, "grants a lock to who lost the right while waiting")               \
+    X(locks_listed_to_all, "lists the locks of nodes that the principal may not read")         \
+    X(sequential_behind, "answers a sequential read from a state older than was seen")         \
+    X(age_from_receipt, "counts the age of a state from when word of it came")                 \
+    X(age_unconfirmed, "takes the word of a master whom no majority has confirmed since")      \
     X(unwanted_grant_kept, "the client keeps a lock that nobody wants any more")               \
     X(timeout_uncancelled, "the client says \"timed out\" and leaves the acquire to the cell") \
     X(calls_never_end, "the client ends no call whose time is over while it is in jeopardy")

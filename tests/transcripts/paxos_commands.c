@@ -547,6 +547,24 @@ static void tell_status(struct cluster *c, uint32_t id)
     text_put(c->out, "%s\n", paxos_lease_valid(paxos, c->now_ms) ? "  lease" : "");
 }
 
+/* "fresh ID": how old what is chosen there may be. */
+static void do_fresh(struct cluster *c, struct arguments *a)
+{
+    const uint32_t id = replica_at(c, a, 1);
+    if (a->wrong || c->out == NULL) {
+        return;
+    }
+    uint64_t as_of_ms;
+    paxos_slot slot;
+    if (paxos_fresh(c->replica[id - 1].paxos, &as_of_ms, &slot)) {
+        text_put(c->out,
+                 "%u  has all that was acknowledged %" PRIu64 " ms ago: slot %" PRIu64 "\n", id,
+                 c->now_ms - as_of_ms, slot);
+    } else {
+        text_put(c->out, "%u  doesn't know how old it is\n", id);
+    }
+}
+
 static void do_status(struct cluster *c, struct arguments *a)
 {
     if (c->out == NULL) {
@@ -575,7 +593,7 @@ static const struct {
     {"stall", do_stall},     {"answer", do_answer},     {"trim", do_trim},
     {"crash", do_crash},     {"restart", do_restart},   {"wipe", do_wipe},
     {"gone", do_gone},       {"handover", do_handover}, {"forge", do_forge},
-    {"status", do_status},
+    {"status", do_status},   {"fresh", do_fresh},
 };
 
 void cluster_command(void *context, char *line, struct text *out)
