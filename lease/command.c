@@ -11,7 +11,7 @@
  *     CREATE          path | u8 kind | content, of a file only
  *     DELETE          path | u64 if_generation | u64 if_instance
  *     SESSION_OPEN    u64 subject | u64 secret_hash, twice | u32 lease_ms |
- *                     u8 length, label
+ *                     u8 length, label | u8 1: cache
  *     SESSION_CLOSE   nothing
  *     SESSION_EXPIRE  u64 subject | u64 epoch
  *     ACQUIRE         path | u8 mode | u8 1: wait, 2: create | u64 handle | u32 wait_ms |
@@ -24,8 +24,10 @@
  *     CLOSE           path | u64 handle | u64 if_instance
  *     DELAY_OVER      u64 subject | u64 subject_request | u64 epoch
  *     STRETCH         u32 lease_ms | u64 epoch
+ *     SET_ACL         path | u8 1: read, 2: write, 4: change | name of each of these |
+ *                     u64 if_generation | u64 if_instance
  *
- * Path and content are four octets of length and the bytes.  So too is what a
+ * Path, content and names of ACLs are four octets of length and the bytes.  So too is what a
  * client acknowledges taken as it is: ranges in disorder acknowledge what they
  * name, and a request without an id is one that was acknowledged long ago.
  */
@@ -44,6 +46,15 @@ enum {
 
 /* -------------------------------------------------------------------- size */
 
+static size_t names_size(const struct lease_command *c)
+{
+    size_t size = 0;
+    for (int right = 0; right < LEASE_RIGHTS; right++) {
+        size += c->acl[right].data == NULL ? 0 : LENGTH_SIZE + c->acl[right].size;
+    }
+    return size;
+}
+
 static size_t arguments_size(const struct lease_command *c)
 {
     const size_t path = LENGTH_SIZE + c->path.size;
@@ -55,7 +66,7 @@ static size_t arguments_size(const struct lease_command *c)
     case LEASE_CMD_DELETE:
         return path + 8 + 8;
     case LEASE_CMD_SESSION_OPEN:
-        return 8 + 8 + 8 + 4 + 1 + c->label.size;
+        return 8 + 8 + 8 + 4 + 1 + c->label.size + 1;
     case LEASE_CMD_SESSION_CLOSE:
         return 0;
     case LEASE_CMD_SESSION_EXPIRE:
@@ -76,6 +87,8 @@ static size_t arguments_size(const struct lease_command *c)
         return path + 8 + 8;
     case LEASE_CMD_STRETCH:
         return 4 + 8;
+    case LEASE_CMD_SET_ACL:
+        return path + 1 + names_size(c) + 8 + 8;
     }
     assert(/* a type of ours */ false);
     return 0;
@@ -117,6 +130,7 @@ static void encode_session_open(const struct lease_command *c, struct writer *w)
     write_u32(w, c->lease_ms);
     write_u8(w, (uint8_t)c->label.size);
     write_raw(w, c->label.data, c->label.size);
+    write_u8(w, c->cache);
 }
 
 static void encode_acquire(const struct lease_command *c, struct writer *w)
@@ -141,6 +155,22 @@ static void encode_open(const struct lease_command *c, struct writer *w)
     if (c->kind == LEASE_FILE) {
         write_bytes(w, c->content);
     }
+}
+
+static void encode_set_acl(const struct lease_command *c, struct writer *w)
+{
+    unsigned named = 0;
+    for (int right = 0; right < LEASE_RIGHTS; right++) {
+        named |= c->acl[right].data == NULL ? 0 : 1u << right;
+    }
+    write_bytes(w, c->path);
+    write_u8(w, (uint8_t)named);
+    for (int right = 0; right < LEASE_RIGHTS; right++) {
+        if (c->acl[right].data != NULL) {
+            write_bytes(w, c->acl[right]);
+        }
+    }
+    write_conditions(c, w);
 }
 
 static void encode_arguments(const struct lease_command *c, struct writer *w)
@@ -201,6 +231,9 @@ static void encode_arguments(const struct lease_command *c, struct writer *w)
     case LEASE_CMD_STRETCH:
         write_u32(w, c->lease_ms);
         write_u64(w, c->epoch);
+        break;
+    case LEASE_CMD_SET_ACL:
+        encode_set_acl(c, w);
         break;
     }
 }
@@ -278,7 +311,9 @@ static bool decode_session_open(struct reader *r, struct lease_command *c)
     c->lease_ms = read_u32(r);
     const size_t label_size = read_u8(r);
     c->label = bytes_of(read_raw(r, label_size), label_size);
-    return label_size <= LEASE_LABEL_MAX;
+    const uint8_t cache = read_u8(r);
+    c->cache = cache == 1;
+    return label_size <= LEASE_LABEL_MAX && cache <= 1;
 }
 
 static bool decode_acquire(struct reader *r, struct lease_command *c)
@@ -325,6 +360,19 @@ static bool decode_close(struct reader *r, struct lease_command *c)
     c->handle = read_u64(r);
     c->if_instance = read_u64(r);
     return c->if_instance != LEASE_ANY;
+}
+
+static bool decode_set_acl(struct reader *r, struct lease_command *c)
+{
+    c->path = read_bytes(r);
+    const unsigned named = read_u8(r);
+    for (int right = 0; right < LEASE_RIGHTS; right++) {
+        if ((named & 1u << right) != 0) {
+            c->acl[right] = read_bytes(r);
+        }
+    }
+    read_conditions(r, c);
+    return named < 1u << LEASE_RIGHTS;
 }
 
 static bool decode_arguments(struct reader *r, uint8_t type, struct lease_command *c)
@@ -375,6 +423,8 @@ static bool decode_arguments(struct reader *r, uint8_t type, struct lease_comman
         c->lease_ms = read_u32(r);
         c->epoch = read_u64(r);
         return true;
+    case LEASE_CMD_SET_ACL:
+        return decode_set_acl(r, c);
     }
     return false; /* Not one of ours. */
 }

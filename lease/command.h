@@ -20,7 +20,7 @@
 #include "lease/types.h"
 
 enum {
-    LEASE_COMMAND_VERSION = 2,
+    LEASE_COMMAND_VERSION = 3,
     LEASE_COMMAND_HEAD = 4 /* Octets of the length field. */
 };
 
@@ -39,6 +39,7 @@ enum lease_command_type {
     LEASE_CMD_CLOSE = 12,      /* Have it open no more. */
     LEASE_CMD_DELAY_OVER = 13, /* By the keeper: the lock-delay of a failed holder is over. */
     LEASE_CMD_STRETCH = 14, /* By the master: KeepAlives may be answered with longer leases. */
+    LEASE_CMD_SET_ACL = 15, /* Change the names of a node's ACLs. */
 };
 
 /* No condition on a generation or an instance. */
@@ -66,9 +67,9 @@ struct lease_command {
     bool ephemeral;         /* OPEN: what is made is ephemeral. */
     struct bytes content;   /* PUT, CREATE or OPEN of a file. */
     uint64_t if_generation; /* PUT, DELETE: content generation, 0: must not exist (PUT), or
-                               LEASE_ANY. */
-    uint64_t if_instance;   /* PUT, DELETE, ACQUIRE, OPEN, CLOSE: or LEASE_ANY.  OPEN: 0 means
-                             * that it must not exist.  CLOSE: never LEASE_ANY. */
+                             * LEASE_ANY.  SET_ACL: ACL generation, or LEASE_ANY. */
+    uint64_t if_instance; /* PUT, DELETE, ACQUIRE, OPEN, CLOSE, SET_ACL: or LEASE_ANY.  OPEN: 0
+                           * means that it must not exist.  CLOSE: never LEASE_ANY. */
 
     uint64_t subject; /* SESSION_OPEN: the new session's id, chosen at random by who proposes.
                        * SESSION_EXPIRE, TIMEOUT: the session judged.
@@ -80,6 +81,9 @@ struct lease_command {
     uint64_t secret_hash[2]; /* SESSION_OPEN: lease_secret_hash(). */
     uint32_t lease_ms;       /* SESSION_OPEN; STRETCH: the new ceiling, 0: none. */
     struct bytes label;      /* SESSION_OPEN: for people: program, host, pid. */
+    bool cache;              /* SESSION_OPEN: its client may keep what it reads. */
+
+    struct bytes acl[LEASE_RIGHTS]; /* SET_ACL: the new names; data NULL: as it is. */
 
     enum lease_mode mode; /* ACQUIRE. */
     uint64_t handle;      /* ACQUIRE, RELEASE, OPEN, CLOSE: the owner is (session, handle). */

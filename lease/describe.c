@@ -124,6 +124,24 @@ static void describe_of_node(struct line *line, const struct lease_command *c)
     append_conditions(line, c);
 }
 
+static const char *right_text(int right)
+{
+    return right == LEASE_READ ? "read" : right == LEASE_WRITE ? "write" : "change";
+}
+
+static void describe_set_acl(struct line *line, const struct lease_command *c)
+{
+    append(line, "set acl ");
+    append_quoted(line, c->path);
+    for (int right = 0; right < LEASE_RIGHTS; right++) {
+        if (c->acl[right].data != NULL) {
+            append(line, " %s ", right_text(right));
+            append_quoted(line, c->acl[right]);
+        }
+    }
+    append_conditions(line, c);
+}
+
 static void describe_arguments(struct line *line, const struct lease_command *c)
 {
     switch (c->type) {
@@ -136,6 +154,7 @@ static void describe_arguments(struct line *line, const struct lease_command *c)
         append(line, "open session %016" PRIx64 " lease %" PRIu32 " ms label ", c->subject,
                c->lease_ms);
         append_quoted(line, c->label);
+        append(line, c->cache ? " cache" : "");
         break;
     case LEASE_CMD_SESSION_CLOSE:
         append(line, "close");
@@ -168,6 +187,9 @@ static void describe_arguments(struct line *line, const struct lease_command *c)
         break;
     case LEASE_CMD_STRETCH:
         append(line, "stretch leases to %" PRIu32 " ms epoch %" PRIu64, c->lease_ms, c->epoch);
+        break;
+    case LEASE_CMD_SET_ACL:
+        describe_set_acl(line, c);
         break;
     }
 }
@@ -216,24 +238,41 @@ static void describe_counters(struct line *line, struct reader *r)
     }
 }
 
+static struct bytes read_short(struct reader *r)
+{
+    const size_t size = read_u8(r);
+    const uint8_t *data = read_raw(r, size);
+    return bytes_of(data, data == NULL ? 0 : size);
+}
+
 static void describe_node(struct line *line, uint64_t instance, struct reader *r)
 {
     const uint64_t parent = read_u64(r);
-    const size_t name_size = read_u8(r);
-    const uint8_t *name = read_raw(r, name_size);
+    const struct bytes name = read_short(r);
     const uint8_t kind = read_u8(r);
     const bool ephemeral = read_u8(r) != 0;
     const uint64_t generation = read_u64(r);
-    read_raw(r, 8 + 8); /* Lock and ACL generation: told when there is something to tell. */
+    read_u64(r); /* Lock generation: told when there is something to tell. */
+    const uint64_t acl_generation = read_u64(r);
     const uint64_t revision = read_u64(r);
     const uint64_t wall_ms = read_u64(r);
-    const uint64_t checksum = read_u64(r);
-    const struct bytes content = read_bytes(r);
 
     append(line, "%s%s %" PRIu64 " in %" PRIu64 " ", ephemeral ? "ephemeral " : "",
            kind_text(kind), instance, parent);
-    append_quoted(line, bytes_of(name, name == NULL ? 0 : name_size));
+    append_quoted(line, name);
     append(line, " revision %" PRIu64 " wall %" PRIu64, revision, wall_ms);
+    for (int right = 0; right < LEASE_RIGHTS; right++) {
+        const struct bytes acl = read_short(r);
+        if (acl.size > 0) {
+            append(line, " %s ", right_text(right));
+            append_quoted(line, acl);
+        }
+    }
+    if (acl_generation != 0) {
+        append(line, " acl generation %" PRIu64, acl_generation);
+    }
+    const uint64_t checksum = read_u64(r);
+    const struct bytes content = read_bytes(r);
     if (kind == LEASE_FILE) {
         append(line, " generation %" PRIu64 " checksum %016" PRIx64 " %zu octets", generation,
                checksum, content.size);
@@ -243,6 +282,7 @@ static void describe_node(struct line *line, uint64_t instance, struct reader *r
 static void describe_session(struct line *line, uint64_t id, struct reader *r)
 {
     const uint32_t lease_ms = read_u32(r);
+    const bool cache = read_u8(r) != 0;
     const uint64_t opened_wall_ms = read_u64(r);
     read_raw(r, 8 + 8); /* What would help nobody: the hash of the secret. */
     append(line, "session %016" PRIx64 " lease %" PRIu32 " ms wall %" PRIu64 " acks %" PRIu64,
@@ -251,14 +291,11 @@ static void describe_session(struct line *line, uint64_t id, struct reader *r)
         const uint64_t first = read_u64(r);
         append(line, ",%" PRIu64 "-%" PRIu64, first, read_u64(r));
     }
-    const size_t label_size = read_u8(r);
-    const uint8_t *label = read_raw(r, label_size);
-    const size_t principal_size = read_u8(r);
-    const uint8_t *principal = read_raw(r, principal_size);
     append(line, " label ");
-    append_quoted(line, bytes_of(label, label == NULL ? 0 : label_size));
+    append_quoted(line, read_short(r));
     append(line, " principal ");
-    append_quoted(line, bytes_of(principal, principal == NULL ? 0 : principal_size));
+    append_quoted(line, read_short(r));
+    append(line, cache ? " cache" : "");
 }
 
 static void describe_claim(struct line *line, struct record_key key, struct reader *r)
@@ -272,8 +309,7 @@ static void describe_claim(struct line *line, struct record_key key, struct read
     const uint64_t since_wall_ms = read_u64(r);
     const uint32_t wait_ms = read_u32(r);
     const uint32_t delay_ms = read_u32(r);
-    const size_t label_size = read_u8(r);
-    const uint8_t *label = read_raw(r, label_size);
+    const struct bytes label = read_short(r);
     const bool waits = state == CLAIM_WAITS;
 
     append(line, "claim %" PRIu64 " on %" PRIu64 " %s %s session %016" PRIx64, key.sub, key.id,
@@ -289,9 +325,9 @@ static void describe_claim(struct line *line, struct record_key key, struct read
     if (delay_ms != 0) {
         append(line, " lock-delay %" PRIu32 " ms", delay_ms);
     }
-    if (label_size > 0) {
+    if (label.size > 0) {
         append(line, " label ");
-        append_quoted(line, bytes_of(label, label == NULL ? 0 : label_size));
+        append_quoted(line, label);
     }
 }
 

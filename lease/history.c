@@ -16,7 +16,7 @@
 /* An event:
  *
  *     u8 change | u8 flags | u64 revision | u64 instance | u64 wall_ms |
- *     u16 length, path | of its change:
+ *     u16 length, path | u8 length, name of the read ACL | of its change:
  *
  *     CREATED, WRITTEN   u64 generation | u32 size of the content
  *     CREATED, DELETED   u64 parent's instance
@@ -31,7 +31,7 @@ enum {
     EVENT_CONTENT = 16,
     EVENT_OLD = 32,
 
-    EVENT_FIXED_SIZE = 1 + 1 + 8 + 8 + 8 + 2,
+    EVENT_FIXED_SIZE = 1 + 1 + 8 + 8 + 8 + 2 + 1,
     EVENT_WRITE_SIZE = 8 + 4,
     EVENT_LIFE_SIZE = 8,
     EVENT_LOCK_SIZE = 8 + 8 + 4,
@@ -54,7 +54,7 @@ static bool of_lock(enum lease_change change)
 
 static size_t event_size(const struct lease_event *e)
 {
-    size_t size = EVENT_FIXED_SIZE + e->path.size;
+    size_t size = EVENT_FIXED_SIZE + e->path.size + e->acl_read.size;
     size += of_write(e->change) ? EVENT_WRITE_SIZE : 0;
     size += of_life(e->change) ? EVENT_LIFE_SIZE : 0;
     size += of_lock(e->change) ? EVENT_LOCK_SIZE : 0;
@@ -82,6 +82,8 @@ static void event_encode(const struct lease_event *e, struct writer *w)
     write_u64(w, e->wall_ms);
     write_u16(w, (uint16_t)e->path.size);
     write_raw(w, e->path.data, e->path.size);
+    write_u8(w, (uint8_t)e->acl_read.size);
+    write_raw(w, e->acl_read.data, e->acl_read.size);
     if (of_write(e->change)) {
         write_u64(w, e->generation);
         write_u32(w, e->content_size);
@@ -136,6 +138,7 @@ bool event_decode(const struct chunk *chunk, uint32_t *offset, struct lease_even
     e.instance = read_u64(&r);
     e.wall_ms = read_u64(&r);
     e.path = read_sized(&r, read_u16(&r));
+    e.acl_read = read_sized(&r, read_u8(&r));
     if (of_write(e.change)) {
         e.generation = read_u64(&r);
         e.content_size = read_u32(&r);
@@ -247,6 +250,7 @@ void history_append(struct lease *l, const struct lease_at *at, const struct nod
     event.instance = node->record.key.id;
     event.parent = of_life(event.change) ? node->parent->record.key.id : 0;
     event.wall_ms = at->wall_ms;
+    event.acl_read = acls_name(node->acls, LEASE_READ);
 
     const size_t size = event_size(&event);
     struct chunk *chunk = open_chunk(l, size);

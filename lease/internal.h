@@ -4,9 +4,9 @@
  *
  *     machine.c    the only door to change: at most once, then calls
  *        |
- *     machine_node.c  machine_open.c  machine_lock.c  machine_session.c
+ *     machine_acl.c  machine_node.c  machine_open.c  machine_lock.c  machine_session.c
  *        |                                           decide, then change
- *     node.c  opener.c  lock.c  session.c  result.c    what there is, and its indices
+ *     acl.c  node.c  opener.c  lock.c  session.c  result.c    what there is, its indices
  *     history.c                                        what has happened to it
  *        |
  *     record.c     what is stored and digested; what changed since the last set
@@ -44,7 +44,7 @@ enum {
     RECORD_KEY_SIZE = 1 + 8 + 8,
     RECORD_HEAD_MAX = 21 * 1024, /* A value without the content or events that may end it. */
     RECORD_VALUE_MAX = RECORD_HEAD_MAX + LEASE_CONTENT_MAX,
-    RECORD_VERSION = 2, /* The first octet of a value. */
+    RECORD_VERSION = 3, /* The first octet of a value. */
 };
 
 /* Kind, then two numbers whose meaning is the kind's.  No key is used again
@@ -80,6 +80,15 @@ struct counters {
     uint32_t stretch_ms; /* Leases of the default length or above may be as long as this. */
 };
 
+/* The names of a node's ACLs.  Most nodes have those of their directory, so all that
+ * have the same three share them. */
+struct acls {
+    struct tree_link by_names; /* In lease.acls. */
+    uint64_t nodes;            /* That have them. */
+    uint8_t size[LEASE_RIGHTS];
+    uint8_t text[]; /* The names, one behind the other. */
+};
+
 struct lock;   /* In lock.h. */
 struct opener; /* In opener.h. */
 struct chunk;  /* In history.h. */
@@ -90,6 +99,7 @@ struct node {
     struct record record;
     struct tree_link by_name; /* In the parent's children. */
     struct node *parent;      /* NULL: the root. */
+    struct acls *acls;        /* Never NULL while it is in the tree. */
     uint64_t content_generation;
     uint64_t lock_generation;
     uint64_t acl_generation;
@@ -120,6 +130,8 @@ struct lease {
     struct node *root;
     struct tree records[RECORD_KIND_LAST + 1]; /* All that live, of each kind by key. */
     uint64_t digest;                           /* Sum of their hashes. */
+    struct tree acls;                          /* Those that nodes have, by names. */
+    struct tree caching;                       /* Sessions that have declared a cache, by id. */
 
     bool revised;                  /* The command at hand has raised the revision, ... */
     bool counters_moved;           /* ... or another counter: one hash, at its end. */
@@ -199,6 +211,10 @@ void machine_revise(struct lease *l);
 
 struct session;
 
+/* Who asks may do what the command does: LEASE_OK, else LEASE_DENIED or LEASE_BAD_PATH.
+ * Before all that the command decides itself, so a refusal tells nothing else. */
+enum lease_rc machine_judge(const struct lease *l, const struct lease_command *c);
+
 /* The commands, once it is certain that they are to be executed.  `session` is
  * NULL in one-shot commands.  Each decides first, and changes nothing until
  * nothing can refuse it any more. */
@@ -226,6 +242,8 @@ enum lease_rc machine_open(struct lease *l, const struct lease_at *at,
                            struct lease_result *ret_result);
 enum lease_rc machine_close(struct lease *l, const struct lease_at *at,
                             const struct lease_command *c, struct session *session);
+enum lease_rc machine_set_acl(struct lease *l, const struct lease_at *at,
+                              const struct lease_command *c, struct lease_result *ret_result);
 enum lease_rc machine_session_open(struct lease *l, const struct lease_at *at,
                                    const struct lease_command *c,
                                    struct lease_result *ret_result);
@@ -253,6 +271,28 @@ bool load_result(struct lease *l, struct record_key key, struct reader *r);
 bool load_opener(struct lease *l, struct record_key key, struct reader *r);
 bool load_history(struct lease *l, struct record_key key, struct reader *r);
 
+/* --------------------------------------------------------------------- acl */
+
+/* The names, shared by one node more; and by one less.  `acls` may be NULL. */
+struct acls *acls_take(struct lease *l, const struct bytes names[LEASE_RIGHTS]);
+struct acls *acls_share(struct acls *acls);
+void acls_give(struct lease *l, struct acls *acls);
+struct bytes acls_name(const struct acls *acls, enum lease_right right);
+size_t acls_size(const struct acls *acls);
+
+static inline struct acls *acls_of(struct tree_link *link)
+{
+    return tree_entry(link, struct acls, by_names);
+}
+
+/* Can a node name it?  Whether there is such an ACL is another question. */
+bool acl_name_valid(struct bytes name);
+
+/* The file that is the ACL of this name; NULL: there is none. */
+const struct node *acl_file(const struct lease *l, struct bytes name);
+bool acl_allows(const struct lease *l, const struct node *node, struct bytes principal,
+                enum lease_right right);
+
 /* -------------------------------------------------------------------- node */
 
 /* Where a path leads.  `node` is NULL when only the last component is missing;
@@ -267,8 +307,8 @@ struct node_place {
  * LEASE_NOT_A_DIRECTORY. */
 enum lease_rc node_walk(const struct lease *l, struct bytes path, struct node_place *ret_place);
 
-/* A node that is in no tree yet, without a parent, all numbers 0.  A file must
- * be given its content, though it be empty, for the checksum. */
+/* A node that is in no tree yet, without a parent and ACLs, all numbers 0.  A file
+ * must be given its content, though it be empty, for the checksum. */
 struct node *node_new(struct lease *l, enum lease_kind kind, struct bytes name);
 
 /* May the cell hold one more, with so much content?  LEASE_OK or LEASE_LIMIT. */

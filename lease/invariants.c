@@ -90,12 +90,31 @@ static void check_numbers(const struct lease *l, const struct node *node)
 static void check_node(const struct lease *l, const struct node *node, struct sums *sums)
 {
     check_place(l, node);
+    assert(node->acls != NULL);
     check_content(node);
     check_numbers(l, node);
     check_lock(l, node, sums);
     check_openers(l, node, sums);
     sums->nodes++;
     sums->content_bytes += node->content_size;
+}
+
+/* L17  A node names ACLs as a node can.  Nodes with the same three names share one
+ *      triple, which is there as long as one of them. */
+static void check_acls(const struct lease *l, struct sums *sums)
+{
+    tree_check(&l->acls);
+    uint64_t nodes = 0;
+    for (struct tree_link *link = tree_first(&l->acls); link != NULL; link = tree_next(link)) {
+        const struct acls *acls = acls_of(link);
+        assert(acls->nodes >= 1);
+        for (int right = 0; right < LEASE_RIGHTS; right++) {
+            assert(acl_name_valid(acls_name(acls, (enum lease_right)right)));
+        }
+        nodes += acls->nodes;
+        sums->memory_bytes += acls_size(acls);
+    }
+    assert(nodes == sums->nodes);
 }
 
 /* What it is embedded in, and what that owns. */
@@ -215,6 +234,7 @@ void lease_check(const struct lease *l)
     for (int kind = 1; kind <= RECORD_KIND_LAST; kind++) {
         check_records(l, (enum record_kind)kind, &sums);
     }
+    check_acls(l, &sums);
     check_history(l);
     check_dirty(l, &sums);
     assert(l->digest == sums.digest);
@@ -231,6 +251,8 @@ void lease_check(const struct lease *l)
     assert(l->counts.nodes == sums.nodes);
     assert(l->counts.content_bytes == sums.content_bytes);
     assert(l->counts.sessions == sums.sessions);
+    assert(l->counts.caching == sums.caching);
+    assert(l->counts.caching == check_caching(l));
     assert(l->counts.held == sums.held);
     assert(l->counts.delayed == sums.delayed);
     assert(l->counts.waiting == sums.waiting);

@@ -19,6 +19,7 @@ struct sums {
     uint64_t dirty;
     uint64_t dirty_bytes;
     uint64_t sessions;
+    uint64_t caching;
     uint64_t claims; /* As records, ... */
     uint64_t held;   /* ... and as locks know them. */
     uint64_t delayed;
@@ -32,6 +33,7 @@ struct sums {
 };
 
 void check_lock(const struct lease *l, const struct node *node, struct sums *sums);
+uint64_t check_caching(const struct lease *l); /* Returns how many there are. */
 void check_session(const struct lease *l, const struct session *session, struct sums *sums);
 void check_claim(const struct lease *l, const struct claim *claim, struct sums *sums);
 void check_result(const struct lease *l, struct result *result, struct sums *sums);

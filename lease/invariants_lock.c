@@ -153,8 +153,25 @@ void check_session(const struct lease *l, const struct session *session, struct 
     assert(session->results_count + session->waiting_count <= SESSION_OUTCOMES_MAX);
     tree_check(&session->opens);
     sums->sessions++;
+    sums->caching += session->cache;
     sums->opens_of_sessions += session->opens_count;
     sums->results_of_sessions += session->results_count;
+}
+
+/* L18  Of the sessions those that have declared a cache are found by their ids. */
+uint64_t check_caching(const struct lease *l)
+{
+    tree_check(&l->caching);
+    uint64_t count = 0;
+    uint64_t before = 0;
+    for (struct tree_link *link = tree_first(&l->caching); link != NULL;
+         link = tree_next(link)) {
+        const struct session *session = session_caching(link);
+        assert(session->cache && session->record.key.id > before);
+        before = session->record.key.id;
+        count++;
+    }
+    return count;
 }
 
 /* L14  A remembered outcome is of a session that lives and of a request that is

@@ -476,6 +476,19 @@ uint32_t keeper_due(struct keeper *k, uint64_t now_ms, uint64_t epoch,
     return count;
 }
 
+void keeper_postpone(struct keeper *k, const struct lease_command *command)
+{
+    const bool delay = command->type == LEASE_CMD_DELAY_OVER;
+    struct entry *entry =
+        find(k, (struct entry_id){
+                    .delay = delay, .of = command->subject, .part = command->subject_request});
+    assert(entry != NULL && entry->proposed);
+    entry->proposed = false;
+    if (entry->reading == 0) {
+        heap_insert(k, entry);
+    }
+}
+
 uint64_t keeper_next_ms(const struct keeper *k)
 {
     return k->heap_count == 0 ? UINT64_MAX : deadline_ms(k, k->heap[0]);

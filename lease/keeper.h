@@ -63,6 +63,10 @@ bool keeper_reading(struct keeper *k, uint64_t session);
  * counts in full from now. */
 void keeper_answered(struct keeper *k, uint64_t session, uint32_t lease_ms, uint64_t now_ms);
 
+/* What keeper_due() brought is not proposed after all, because something must be waited
+ * for: it is due again at once, and judged anew. */
+void keeper_postpone(struct keeper *k, const struct lease_command *command);
+
 /* Is the expiry of the session proposed? */
 bool keeper_expiring(const struct keeper *k, uint64_t session);
 

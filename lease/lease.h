@@ -41,7 +41,7 @@ struct lease_at {
 struct lease_result {
     enum lease_rc rc;
     uint64_t revision;      /* Of the cell, after the command. */
-    struct lease_stat stat; /* Of the node, after PUT, CREATE and OPEN; zero else.
+    struct lease_stat stat; /* Of the node, after PUT, CREATE, OPEN and SET_ACL; zero else.
                              * After CONFLICT, of the node as it is. */
     bool created;           /* PUT, ACQUIRE or OPEN made the node. */
 
@@ -117,14 +117,37 @@ enum lease_rc lease_get(const struct lease *l, struct bytes path, struct lease_s
 struct lease_child {
     struct bytes name; /* Borrowed until the next change. */
     struct lease_stat stat;
+    bool denied; /* The principal may not read it: of `stat` only the kind is set. */
 };
 
 /* Children of a directory in order of their octets, those behind `after`
- * ("" from the start), at most `limit` (and LEASE_LIST_MAX).  `ret_more` says
- * whether others follow. */
+ * ("" from the start), at most `limit` (and LEASE_LIST_MAX), as `principal` sees
+ * them.  `ret_more` says whether others follow. */
 enum lease_rc lease_list(const struct lease *l, struct bytes path, struct bytes after,
-                         uint32_t limit, struct lease_child *ret_children, uint32_t *ret_count,
-                         bool *ret_more);
+                         uint32_t limit, struct bytes principal,
+                         struct lease_child *ret_children, uint32_t *ret_count, bool *ret_more);
+
+/* ------------------------------------------------------------------ rights */
+
+/* May `principal` do so with the node at `path`?  LEASE_OK, LEASE_DENIED or
+ * LEASE_BAD_PATH.  Of a node that is missing the nearest directory above it that
+ * exists is asked, so LEASE_DENIED doesn't tell whether there is one; nor does it tell
+ * what else is wrong with the path.  Who gets LEASE_OK for what is missing will be told
+ * so by whatever looks for the node. */
+enum lease_rc lease_may(const struct lease *l, struct bytes path, struct bytes principal,
+                        enum lease_right right);
+
+/* Does no node name an ACL?  Then everybody may do everything, and needn't be judged one by
+ * one: a cell without access control doesn't pay for it. */
+bool lease_is_open(const struct lease *l);
+
+/* Does the ACL of this name, as it is now, list the principal?  For events, whose nodes
+ * may be gone. */
+bool lease_acl_lists(const struct lease *l, struct bytes acl, struct bytes principal);
+
+/* The names of a node's ACLs, borrowed until the next change. */
+enum lease_rc lease_acl(const struct lease *l, struct bytes path,
+                        struct bytes ret_names[LEASE_RIGHTS]);
 
 struct lease_session {
     uint64_t id;
@@ -136,6 +159,7 @@ struct lease_session {
     uint32_t waiting; /* ... and that wait. */
     uint32_t results; /* Outcomes not yet acknowledged. */
     uint32_t opens;   /* Ephemeral nodes that it has open. */
+    bool cache;       /* Its client may keep what it reads. */
 };
 
 /* False: there is no such session. */
@@ -147,6 +171,22 @@ bool lease_session_secret(const struct lease *l, uint64_t session, struct bytes 
 
 /* Visits all sessions, in order of their ids; from `after`, exclusive. */
 uint64_t lease_session_next(const struct lease *l, uint64_t after); /* 0: no more. */
+
+/* The same of those whose clients may keep what they read; O(log n). */
+uint64_t lease_caching_next(const struct lease *l, uint64_t after);
+
+/* What may go with a command that ends something: writes the path of a node, below
+ * /ls/<cell>/, and its size.  False: there is no such node, or no acquire that waits under
+ * this request. */
+bool lease_instance_path(const struct lease *l, uint64_t instance, uint8_t path[LEASE_PATH_MAX],
+                         size_t *ret_size);
+bool lease_claim_path(const struct lease *l, uint64_t session, uint64_t request,
+                      uint8_t path[LEASE_PATH_MAX], size_t *ret_size);
+
+/* Visits the ephemeral nodes that the session has open, holds or awaits: those that
+ * may go when it ends.  One may be visited more than once. */
+void lease_ephemerals_visit(const struct lease *l, uint64_t session,
+                            void (*visit)(void *context, struct bytes path), void *context);
 
 /* The longest lease that any KeepAlive of the session may have been answered with:
  * its own or, unless that is shorter than the default, the ceiling to which leases
@@ -225,6 +265,8 @@ struct lease_event {
                            * when it is larger than LEASE_EVENT_CONTENT_MAX. */
     bool has_old; /* WRITTEN, DELETED of a file: `old` is what it was before; as above. */
     uint32_t content_size; /* CREATED, WRITTEN: also of what is not kept. */
+    struct bytes acl_read; /* The name of the node's read ACL, as of then (ACL_CHANGED: from
+                            * then on): whom that does not list now is not told. */
     struct bytes content;
     struct bytes old;
 };
@@ -251,7 +293,8 @@ bool lease_history_next(const struct lease *l, struct lease_place *place,
 struct lease_counts {
     uint64_t nodes;
     uint64_t sessions;
-    uint64_t held; /* Claims. */
+    uint64_t caching; /* Of them, those whose clients may keep what they read. */
+    uint64_t held;    /* Claims. */
     uint64_t waiting;
     uint64_t delayed;
     uint64_t opens; /* Of ephemeral nodes. */

@@ -52,6 +52,7 @@ struct node_row {
     uint64_t acl_generation;
     uint64_t revision;
     uint64_t modified_wall_ms;
+    struct bytes acls[LEASE_RIGHTS];
     uint64_t checksum;
     struct bytes content;
 };
@@ -69,6 +70,10 @@ static bool read_node_row(struct record_key key, struct reader *r, struct node_r
     row.acl_generation = read_u64(r);
     row.revision = read_u64(r);
     row.modified_wall_ms = read_u64(r);
+    for (int right = 0; right < LEASE_RIGHTS; right++) {
+        const size_t size = read_u8(r);
+        row.acls[right] = bytes_of(read_raw(r, size), size);
+    }
     row.checksum = read_u64(r);
     row.content = read_bytes(r);
     *ret_row = row;
@@ -82,6 +87,11 @@ static bool node_row_sound(const struct lease *l, const struct node_row *row)
         row->instance >= 1 && row->instance <= l->counters.instances && row->ephemeral <= 1 &&
         row->revision <= l->counters.revision && row->content_generation < LEASE_NUMBER_MAX &&
         row->lock_generation < LEASE_NUMBER_MAX && row->acl_generation < LEASE_NUMBER_MAX;
+    for (int right = 0; right < LEASE_RIGHTS; right++) {
+        if (!acl_name_valid(row->acls[right])) {
+            return false;
+        }
+    }
     switch (row->kind) {
     case LEASE_FILE:
         return numbers && row->content_generation >= 1 &&
@@ -126,6 +136,9 @@ static void fill(struct lease *l, struct node *node, const struct node_row *row)
     node->acl_generation = row->acl_generation;
     node->revision = row->revision;
     node->modified_wall_ms = row->modified_wall_ms;
+    struct acls *made = node->acls; /* Of a root. */
+    node->acls = acls_take(l, row->acls);
+    acls_give(l, made);
     if (row->kind == LEASE_FILE) {
         node_set_content(l, node, row->content);
     }

@@ -21,8 +21,8 @@ static bool follows(const struct chunk *before, struct record_key key)
 static bool event_sound(const struct lease *l, const struct lease_event *event)
 {
     return event->instance >= 1 && event->instance <= l->counters.instances &&
-           event->parent < event->instance &&
-           lease_path_check(event->path) == LEASE_OK && event->token <= l->counters.revision &&
+           event->parent < event->instance && lease_path_check(event->path) == LEASE_OK &&
+           acl_name_valid(event->acl_read) && event->token <= l->counters.revision &&
            event->generation < LEASE_NUMBER_MAX && event->content_size <= LEASE_CONTENT_MAX &&
            event->delay_ms <= LEASE_DELAY_MS_MAX;
 }

@@ -55,6 +55,7 @@ bool load_session(struct lease *l, struct record_key key, struct reader *r)
                   "ranges wait in the scratch space");
     struct session row = {0};
     row.lease_ms = read_u32(r);
+    const uint8_t cache = read_u8(r);
     row.opened_wall_ms = read_u64(r);
     row.secret_hash[0] = read_u64(r);
     row.secret_hash[1] = read_u64(r);
@@ -67,13 +68,14 @@ bool load_session(struct lease *l, struct record_key key, struct reader *r)
     const struct bytes label = read_short(r, LEASE_LABEL_MAX);
     const struct bytes principal = read_short(r, LEASE_PRINCIPAL_MAX);
     const bool sound = read_done(r) && l->root->record.stored && key.id != 0 && key.sub == 0 &&
-                       row.lease_ms >= LEASE_SESSION_MS_MIN &&
+                       cache <= 1 && row.lease_ms >= LEASE_SESSION_MS_MIN &&
                        row.lease_ms <= LEASE_SESSION_MS_MAX;
     if (!sound) {
         return false;
     }
     struct session *session = session_new(l, label, principal);
     session->lease_ms = row.lease_ms;
+    session->cache = cache == 1;
     session->opened_wall_ms = row.opened_wall_ms;
     session->secret_hash[0] = row.secret_hash[0];
     session->secret_hash[1] = row.secret_hash[1];

@@ -39,11 +39,6 @@ static int owner_compare(uint64_t instance, uint64_t handle, const struct claim 
     return (handle > claim->handle) - (handle < claim->handle);
 }
 
-static struct claim *by_owner(struct tree_link *link)
-{
-    return tree_entry(link, struct claim, by_owner);
-}
-
 static struct claim *by_request(struct tree_link *link)
 {
     return tree_entry(link, struct claim, by_request);
@@ -53,9 +48,9 @@ struct claim *claim_find(const struct session *session, uint64_t instance, uint6
 {
     struct tree_link *link = session->claims.root;
     while (link != NULL) {
-        const int order = owner_compare(instance, handle, by_owner(link));
+        const int order = owner_compare(instance, handle, claim_owned(link));
         if (order == 0) {
-            return by_owner(link);
+            return claim_owned(link);
         }
         link = link->child[order > 0];
     }
@@ -79,7 +74,7 @@ struct claim *claim_first(const struct session *session)
 {
     struct tree_link *link =
         mutant(claims_in_tree_order) ? session->claims.root : tree_first(&session->claims);
-    return link == NULL ? NULL : by_owner(link);
+    return link == NULL ? NULL : claim_owned(link);
 }
 
 /* ------------------------------------------------------------------- links */
@@ -112,7 +107,7 @@ static bool link_owner(struct session *session, struct claim *claim)
     struct tree_place place = tree_root_place(&session->claims);
     while (*place.at != NULL) {
         const int order =
-            owner_compare(claim->node->record.key.id, claim->handle, by_owner(*place.at));
+            owner_compare(claim->node->record.key.id, claim->handle, claim_owned(*place.at));
         if (order == 0) {
             return false;
         }
@@ -433,6 +428,14 @@ static void grant(struct lease *l, const struct lease_at *at, struct session *se
     result_settle(l, at, claim, LEASE_OK);
 }
 
+/* Has who waited the right still that it had when it asked? */
+static bool may_hold(const struct lease *l, const struct session *session,
+                     const struct node *node)
+{
+    return session == NULL || mutant(grant_without_rights) ||
+           acl_allows(l, node, session_principal(session), LEASE_WRITE);
+}
+
 void lock_serve(struct lease *l, const struct lease_at *at, struct node *node)
 {
     /* The lock goes with its last claim, so it is looked at anew each time. */
@@ -445,7 +448,12 @@ void lock_serve(struct lease *l, const struct lease_at *at, struct node *node)
          * granted to nobody would be closed for ever: better to stop here. */
         struct session *session = session_find(l, claim->session);
         assert(session != NULL || mutant(dead_session_queued));
-        grant(l, at, session, claim);
+        if (may_hold(l, session, node)) {
+            grant(l, at, session, claim);
+        } else {
+            result_settle(l, at, claim, LEASE_DENIED);
+            lock_drop(l, at, session, claim);
+        }
     }
 }
 

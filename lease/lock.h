@@ -82,7 +82,7 @@ struct claim *lock_claim(struct lease *l, const struct lease_at *at, struct node
 
 /* Takes a claim out of its lock and its session, which is NULL if it is delayed.
  * Who comes next is served by lock_serve(): from the head of the queue, as far as
- * it is compatible. */
+ * it is compatible.  Who has lost the right to hold it is sent away instead. */
 void lock_drop(struct lease *l, const struct lease_at *at, struct session *session,
                struct claim *claim);
 
@@ -116,6 +116,11 @@ void claim_encode(const struct claim *claim, struct writer *w);
 static inline struct bytes claim_label(const struct claim *claim)
 {
     return bytes_of(claim->label, claim->label_size);
+}
+
+static inline struct claim *claim_owned(struct tree_link *by_owner)
+{
+    return tree_entry(by_owner, struct claim, by_owner);
 }
 
 static inline struct claim *claim_of(struct record *record)

@@ -3,10 +3,10 @@
  * machine.c -- the only door to change.
  *
  * Here is decided whether a command is executed at all: a session's at most
- * once.  What it does then stands in machine_node.c, machine_open.c,
- * machine_lock.c and machine_session.c.  Every command first decides, and changes nothing until
- * nothing can refuse it any more; so a refused one leaves no trace but its
- * remembered outcome, and the acknowledgements that it carried.
+ * once, and if who asks may.  What it does then stands in machine_acl.c, machine_node.c,
+ * machine_open.c, machine_lock.c and machine_session.c.  Every command first decides, and
+ * changes nothing until nothing can refuse it any more; so a refused one leaves no trace but
+ * its remembered outcome, and the acknowledgements that it carried.
  */
 #include "lease/history.h"
 #include "lease/lock.h"
@@ -36,6 +36,7 @@ struct lease *lease_new(const struct lease_allocator *allocator,
     };
     l->scratch = memory_take(l, RECORD_VALUE_MAX);
     l->root = node_new(l, LEASE_DIRECTORY, bytes_of(NULL, 0));
+    l->root->acls = acls_take(l, (const struct bytes[LEASE_RIGHTS]){0}); /* Anyone. */
 
     record_added(l, &l->counters.record, (struct record_key){.kind = RECORD_COUNTERS});
     record_added(l, &l->root->record,
@@ -102,6 +103,10 @@ static enum lease_rc execute(struct lease *l, const struct lease_at *at,
                              const struct lease_command *c, struct session *session,
                              struct lease_result *ret_result)
 {
+    const enum lease_rc may = machine_judge(l, c);
+    if (may != LEASE_OK) {
+        return may;
+    }
     switch (c->type) {
     case LEASE_CMD_PUT:
         return machine_put(l, at, c, ret_result);
@@ -131,6 +136,8 @@ static enum lease_rc execute(struct lease *l, const struct lease_at *at,
         return machine_delay_over(l, at, c);
     case LEASE_CMD_STRETCH:
         return machine_stretch(l, at, c);
+    case LEASE_CMD_SET_ACL:
+        return machine_set_acl(l, at, c, ret_result);
     }
     assert(/* a command that decoded has a type */ false);
     return LEASE_OK;
@@ -140,6 +147,20 @@ static void answer(const struct lease *l, enum lease_rc rc, struct lease_result 
 {
     ret_result->rc = rc;
     ret_result->revision = l->counters.revision;
+}
+
+/* A refusal tells what a node is like only those who may read it, for a checksum gives a
+ * short content away; and those who change its rights, who are told that by success, too. */
+static enum lease_rc execute_as(struct lease *l, const struct lease_at *at,
+                                const struct lease_command *c, struct session *session,
+                                struct lease_result *ret_result)
+{
+    const enum lease_rc rc = execute(l, at, c, session, ret_result);
+    if (rc == LEASE_CONFLICT && c->type != LEASE_CMD_SET_ACL &&
+        lease_may(l, c->path, c->principal, LEASE_READ) != LEASE_OK) {
+        ret_result->stat = (struct lease_stat){0};
+    }
+    return rc;
 }
 
 /* Is it a command that only a session can give? */
@@ -155,7 +176,7 @@ static void apply_once(struct lease *l, const struct lease_at *at,
 {
     const enum lease_rc rc = needs_session(c->type)
                                  ? LEASE_NO_SESSION
-                                 : execute(l, at, c, /* session= */ NULL, ret_result);
+                                 : execute_as(l, at, c, /* session= */ NULL, ret_result);
     answer(l, rc, ret_result);
 }
 
@@ -173,6 +194,11 @@ static void apply_request(struct lease *l, const struct lease_at *at,
     struct session *session = session_find(l, c->session);
     if (session == NULL) {
         answer(l, LEASE_NO_SESSION, ret_result);
+        return;
+    }
+    /* As with a wrong secret: it was never this session that asked. */
+    if (!bytes_equal(c->principal, session_principal(session))) {
+        answer(l, LEASE_DENIED, ret_result);
         return;
     }
     /* Before the limit is judged, so that a full table lets its clearing in. */
@@ -194,7 +220,7 @@ static void apply_request(struct lease *l, const struct lease_at *at,
         answer(l, LEASE_RESULTS_FULL, ret_result);
         return;
     }
-    answer(l, execute(l, at, c, session, ret_result), ret_result);
+    answer(l, execute_as(l, at, c, session, ret_result), ret_result);
     if (ret_result->rc != LEASE_WAITING && c->type != LEASE_CMD_SESSION_CLOSE) {
         result_remember(l, session, c->request, ret_result);
     }
@@ -206,7 +232,7 @@ static void check_revised(const struct lease *l, const struct lease_command *c,
 {
     const bool of_node =
         c->type == LEASE_CMD_PUT || c->type == LEASE_CMD_CREATE || c->type == LEASE_CMD_DELETE;
-    if (of_node && l->revised) {
+    if ((of_node || c->type == LEASE_CMD_SET_ACL) && l->revised) {
         assert(result->rc == LEASE_OK);
     }
     if (of_node && c->session == 0 && result->rc == LEASE_OK) {

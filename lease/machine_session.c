@@ -34,6 +34,7 @@ enum lease_rc machine_session_open(struct lease *l, const struct lease_at *at,
     }
     struct session *session = session_new(l, c->label, c->principal);
     session->lease_ms = lease_granted(c->lease_ms);
+    session->cache = c->cache;
     session->opened_wall_ms = at->wall_ms;
     session->secret_hash[0] = c->secret_hash[0];
     session->secret_hash[1] = c->secret_hash[1];

@@ -114,6 +114,7 @@ struct node *node_make(struct lease *l, const struct lease_at *at,
     machine_revise(l);
 
     struct node *node = node_new(l, kind, place->name);
+    node->acls = acls_share(place->parent->acls);
     node_attach(l, place->parent, node);
     if (kind == LEASE_FILE) {
         next_number(&node->content_generation);
@@ -158,6 +159,8 @@ void node_detach(struct lease *l, struct node *node)
     assert(node->children_count == 0);
     assert(parent->children_count > 0);
     node_set_content(l, node, bytes_of(NULL, 0));
+    acls_give(l, node->acls);
+    node->acls = NULL;
     tree_remove(&parent->children, &node->by_name);
     node->parent = NULL;
     parent->children_count--;
@@ -166,6 +169,7 @@ void node_detach(struct lease *l, struct node *node)
 
 void node_release(struct lease *l, struct node *node)
 {
+    acls_give(l, node->acls);
     memory_give(l, node->lock, sizeof *node->lock);
     memory_give(l, node->content, room_for(node->content_size));
     memory_give(l, node, sizeof *node + node->name_size);
@@ -249,11 +253,14 @@ size_t node_path(const struct node *node, uint8_t path[LEASE_PATH_MAX])
 
 /* u8 version | u64 parent's instance, 0 for the root | u8 length, name | u8 kind
  * | u8 ephemeral | u64 content, lock and ACL generation | u64 revision | u64 modified_wall_ms
- * | u64 checksum | u32 size, and then the content. */
+ * | u8 length, name of the read, write and change ACL | u64 checksum | u32 size, and then the
+ * content. */
 void node_encode(const struct node *node, struct writer *w, struct bytes *ret_tail)
 {
-    static_assert(1 + 8 + 1 + LEASE_COMPONENT_MAX + 2 + 6 * 8 + 4 <= RECORD_HEAD_MAX,
-                  "the longest name must fit");
+    static_assert(1 + 8 + 1 + LEASE_COMPONENT_MAX + 2 + 6 * 8 +
+                          LEASE_RIGHTS * (1 + LEASE_ACL_NAME_MAX) + 4 <=
+                      RECORD_HEAD_MAX,
+                  "the longest names must fit");
     write_u8(w, RECORD_VERSION);
     write_u64(w, node->parent == NULL ? 0 : node->parent->record.key.id);
     write_u8(w, node->name_size);
@@ -265,6 +272,11 @@ void node_encode(const struct node *node, struct writer *w, struct bytes *ret_ta
     write_u64(w, node->acl_generation);
     write_u64(w, node->revision);
     write_u64(w, node->modified_wall_ms);
+    for (int right = 0; right < LEASE_RIGHTS; right++) {
+        const struct bytes name = acls_name(node->acls, (enum lease_right)right);
+        write_u8(w, (uint8_t)name.size);
+        write_raw(w, name.data, name.size);
+    }
     write_u64(w, node->checksum);
     write_u32(w, node->content_size);
     *ret_tail = node_content(node);

@@ -3,11 +3,6 @@
 
 #include "paxos/base/pure.h"
 
-static struct opener *by_owner(struct tree_link *link)
-{
-    return tree_entry(link, struct opener, by_owner);
-}
-
 static int owner_compare(uint64_t instance, uint64_t handle, const struct opener *opener)
 {
     const uint64_t other = opener->node->record.key.id;
@@ -21,9 +16,9 @@ struct opener *opener_find(const struct session *session, uint64_t instance, uin
 {
     struct tree_link *link = session->opens.root;
     while (link != NULL) {
-        const int order = owner_compare(instance, handle, by_owner(link));
+        const int order = owner_compare(instance, handle, opener_owned(link));
         if (order == 0) {
-            return by_owner(link);
+            return opener_owned(link);
         }
         link = link->child[order > 0];
     }
@@ -33,7 +28,7 @@ struct opener *opener_find(const struct session *session, uint64_t instance, uin
 struct opener *opener_first(const struct session *session)
 {
     struct tree_link *link = tree_first(&session->opens);
-    return link == NULL ? NULL : by_owner(link);
+    return link == NULL ? NULL : opener_owned(link);
 }
 
 struct opener *opener_new(struct lease *l)
@@ -54,7 +49,7 @@ bool opener_link(struct lease *l, struct opener *opener)
     struct tree_place place = tree_root_place(&session->opens);
     while (*place.at != NULL) {
         const int order =
-            owner_compare(opener->node->record.key.id, opener->handle, by_owner(*place.at));
+            owner_compare(opener->node->record.key.id, opener->handle, opener_owned(*place.at));
         if (order == 0) {
             return false;
         }

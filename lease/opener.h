@@ -36,6 +36,11 @@ __attribute__((warn_unused_result)) bool opener_link(struct lease *l, struct ope
 void opener_release(struct lease *l, struct opener *opener);
 void opener_encode(const struct opener *opener, struct writer *w);
 
+static inline struct opener *opener_owned(struct tree_link *by_owner)
+{
+    return tree_entry(by_owner, struct opener, by_owner);
+}
+
 static inline struct opener *opener_of(struct record *record)
 {
     assert(record->key.kind == RECORD_OPENER);

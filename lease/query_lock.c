@@ -3,6 +3,7 @@
  * query_lock.c -- what can be asked about sessions and locks.
  */
 #include "lease/lock.h"
+#include "lease/opener.h"
 
 #include "paxos/base/mutant.h"
 #include "paxos/base/pure.h"
@@ -25,6 +26,7 @@ bool lease_session_get(const struct lease *l, uint64_t id, struct lease_session 
         .waiting = session->waiting_count,
         .results = session->results_count,
         .opens = session->opens_count,
+        .cache = session->cache,
     };
     return true;
 }
@@ -46,6 +48,20 @@ uint64_t lease_session_next(const struct lease *l, uint64_t after)
     const struct record *record =
         record_from(l, (struct record_key){RECORD_SESSION, after + 1, 0});
     return record == NULL ? 0 : record->key.id;
+}
+
+uint64_t lease_caching_next(const struct lease *l, uint64_t after)
+{
+    uint64_t next = 0;
+    struct tree_link *link = l->caching.root;
+    while (link != NULL) {
+        const uint64_t id = session_caching(link)->record.key.id;
+        if (id > after) {
+            next = id;
+        }
+        link = link->child[id <= after];
+    }
+    return next;
 }
 
 uint32_t lease_stretch_ms(const struct lease *l)
@@ -211,5 +227,43 @@ void lease_delays_visit(const struct lease *l,
             const struct lease_delay delay = lock_delay(claim);
             visit(context, &delay);
         }
+    }
+}
+
+bool lease_claim_path(const struct lease *l, uint64_t id, uint64_t request,
+                      uint8_t path[LEASE_PATH_MAX], size_t *ret_size)
+{
+    const struct session *session = session_find(l, id);
+    const struct claim *claim = session == NULL ? NULL : claim_waiting(session, request);
+    if (claim == NULL) {
+        return false;
+    }
+    *ret_size = node_path(claim->node, path);
+    return true;
+}
+
+static void visit_ephemeral(const struct node *node,
+                            void (*visit)(void *context, struct bytes path), void *context)
+{
+    if (node->ephemeral) {
+        uint8_t path[LEASE_PATH_MAX];
+        visit(context, bytes_of(path, node_path(node, path)));
+    }
+}
+
+void lease_ephemerals_visit(const struct lease *l, uint64_t id,
+                            void (*visit)(void *context, struct bytes path), void *context)
+{
+    const struct session *session = session_find(l, id);
+    if (session == NULL) {
+        return;
+    }
+    for (struct tree_link *link = tree_first(&session->opens); link != NULL;
+         link = tree_next(link)) {
+        visit_ephemeral(opener_owned(link)->node, visit, context);
+    }
+    for (struct tree_link *link = tree_first(&session->claims); link != NULL;
+         link = tree_next(link)) {
+        visit_ephemeral(claim_owned(link)->node, visit, context);
     }
 }

@@ -53,7 +53,7 @@ void result_add(struct lease *l, struct session *session, struct result *result,
 bool result_is_outcome(uint8_t rc)
 {
     /* Not yet; nobody to remember it for; no room for it. */
-    return rc <= LEASE_LOCK_DELAY && rc != LEASE_WAITING && rc != LEASE_NO_SESSION &&
+    return rc <= LEASE_NO_ACL && rc != LEASE_WAITING && rc != LEASE_NO_SESSION &&
            rc != LEASE_RESULTS_FULL;
 }
 

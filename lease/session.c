@@ -31,11 +31,25 @@ struct session *session_new(struct lease *l, struct bytes label, struct bytes pr
     return session;
 }
 
+static void link_caching(struct lease *l, struct session *session)
+{
+    struct tree_place place = tree_root_place(&l->caching);
+    while (*place.at != NULL) {
+        const uint64_t other = session_caching(*place.at)->record.key.id;
+        place = tree_below(place, session->record.key.id > other);
+    }
+    tree_insert(&l->caching, place, &session->by_caching);
+    l->counts.caching++;
+}
+
 void session_add(struct lease *l, struct session *session, uint64_t id)
 {
     assert(id != 0);
     record_added(l, &session->record, (struct record_key){.kind = RECORD_SESSION, .id = id});
     l->counts.sessions++;
+    if (session->cache) {
+        link_caching(l, session);
+    }
 }
 
 static void give_ranges(struct lease *l, struct session *session)
@@ -53,6 +67,10 @@ void session_remove(struct lease *l, struct session *session)
     assert(session->opens.root == NULL);
     assert(session->results_count == 0);
     assert(l->counts.sessions > 0);
+    if (session->cache) {
+        tree_remove(&l->caching, &session->by_caching);
+        l->counts.caching--;
+    }
     give_ranges(l, session);
     l->counts.sessions--;
     record_removed(l, &session->record);
@@ -75,17 +93,18 @@ struct session *session_find(const struct lease *l, uint64_t id)
     return record == NULL ? NULL : session_of(record);
 }
 
-/* u8 version | u32 lease_ms | u64 opened_wall_ms | u64 secret_hash, twice |
+/* u8 version | u32 lease_ms | u8 1: cache | u64 opened_wall_ms | u64 secret_hash, twice |
  * u64 floor | u16 ranges, u64 first and last of each | u8 length, label |
  * u8 length, principal. */
 void session_encode(const struct session *session, struct writer *w)
 {
-    static_assert(1 + 4 + 4 * 8 + 2 + SESSION_RANGES_MAX * 16 + 1 + LEASE_LABEL_MAX + 1 +
+    static_assert(1 + 4 + 1 + 4 * 8 + 2 + SESSION_RANGES_MAX * 16 + 1 + LEASE_LABEL_MAX + 1 +
                           LEASE_PRINCIPAL_MAX <=
                       RECORD_HEAD_MAX,
                   "the session with the most ranges must fit");
     write_u8(w, RECORD_VERSION);
     write_u32(w, session->lease_ms);
+    write_u8(w, session->cache);
     write_u64(w, session->opened_wall_ms);
     write_u64(w, session->secret_hash[0]);
     write_u64(w, session->secret_hash[1]);

@@ -26,10 +26,11 @@ enum {
 };
 
 struct session {
-    struct record record; /* `key.id` is its id. */
-    struct tree claims;   /* Holds or awaits, by node and handle. */
-    struct tree waiting;  /* Awaits, by request. */
-    struct tree opens;    /* Ephemeral nodes that it has open, by node and handle. */
+    struct record record;        /* `key.id` is its id. */
+    struct tree claims;          /* Holds or awaits, by node and handle. */
+    struct tree waiting;         /* Awaits, by request. */
+    struct tree opens;           /* Ephemeral nodes that it has open, by node and handle. */
+    struct tree_link by_caching; /* In lease.caching, if `cache`. */
     uint64_t secret_hash[2];
     uint64_t opened_wall_ms;
     uint64_t ack_floor;
@@ -41,6 +42,7 @@ struct session {
     uint32_t results_count;
     uint32_t opens_count;
     uint32_t lease_ms;
+    bool cache;
     uint8_t label_size;
     uint8_t principal_size;
     uint8_t text[]; /* Label, then principal. */
@@ -63,6 +65,11 @@ static inline struct session *session_of(struct record *record)
 {
     assert(record->key.kind == RECORD_SESSION);
     return tree_entry(record, struct session, record);
+}
+
+static inline struct session *session_caching(struct tree_link *link)
+{
+    return tree_entry(link, struct session, by_caching);
 }
 
 static inline struct bytes session_label(const struct session *session)

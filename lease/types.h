@@ -18,6 +18,7 @@ enum {
     LEASE_DEPTH_MAX = 64,           /* Components of a path. */
     LEASE_CONTENT_MAX = 256 * 1024, /* Octets of a file. */
     LEASE_PRINCIPAL_MAX = 64,       /* Octets of a principal's name. */
+    LEASE_ACL_NAME_MAX = 64,        /* Octets of an ACL's name. */
     LEASE_LIST_MAX = 1000,          /* Names in one page of a list. */
     LEASE_LABEL_MAX = 128,          /* Octets by which a client tells people who it is. */
     LEASE_SECRET_MAX = 64,          /* Octets of a session's secret. */
@@ -60,6 +61,24 @@ enum lease_kind {
     LEASE_FILE = 1,
     LEASE_DIRECTORY = 2,
 };
+
+/* What a principal may do with a node (Chubby, 2.2).  For each a node names an ACL: a
+ * file below acl/ that lists principals, one a line; "*" is anyone, what follows a "#"
+ * is for people.  The empty name is anyone; a name without a file is nobody.  A node
+ * made without other orders has the names of its directory. */
+enum lease_right {
+    LEASE_READ = 0,   /* Content, metadata, names of children, who holds; events of it. */
+    LEASE_WRITE = 1,  /* Content, children, its lock in any mode, its end. */
+    LEASE_CHANGE = 2, /* The names of its ACLs. */
+};
+
+enum {
+    LEASE_RIGHTS = 3,
+};
+
+/* May do everything.  No listener on a network has this principal: who bears it is on
+ * the machine of the master. */
+#define LEASE_ROOT "root"
 
 /* What happened to a node, as history keeps it.  With one command several things
  * can happen, to several nodes; they bear the same revision. */
@@ -105,7 +124,8 @@ enum lease_mode {
     X(LEASE_RESULTS_FULL, 20, "too many outcomes of the session are not acknowledged")         \
     X(LEASE_OLD_EPOCH, 21, "decided under an older mastership")                                \
     X(LEASE_DENIED, 22, "not allowed")                                                         \
-    X(LEASE_LOCK_DELAY, 23, "the lock is closed after its holder failed")
+    X(LEASE_LOCK_DELAY, 23, "the lock is closed after its holder failed")                      \
+    X(LEASE_NO_ACL, 24, "there is no ACL of this name")
 
 enum lease_rc {
 #define LEASE_RC_ENUM(name, value, text) name = (value),

@@ -22,11 +22,29 @@ enum {
 
 static_assert(ENGINE_CALLS_MAX == 1 << SLOT_BITS, "a slot is the lower bits of an id");
 
-static bool is_read(enum wire_method method)
+static bool is_levelled(enum wire_method method)
 {
     return method == WIRE_NODE_GET || method == WIRE_NODE_STAT || method == WIRE_NODE_LIST ||
-           method == WIRE_LOCK_LIST || method == WIRE_LOCK_CHECK ||
-           method == WIRE_CELL_STATUS || method == WIRE_SESSION_KEEPALIVE;
+           method == WIRE_NODE_GET_ACL;
+}
+
+/* It changes nothing that a log remembers. */
+static bool is_read(enum wire_method method)
+{
+    return is_levelled(method) || method == WIRE_LOCK_LIST || method == WIRE_LOCK_CHECK ||
+           method == WIRE_CELL_STATUS || method == WIRE_SESSION_KEEPALIVE ||
+           method == WIRE_CACHE_BEGIN || method == WIRE_CACHE_ACK;
+}
+
+bool call_is_levelled(const struct call *c)
+{
+    return is_levelled(c->request.method);
+}
+
+bool call_roams(const struct call *c)
+{
+    return call_is_levelled(c) &&
+           (c->request.level == WIRE_SEQUENTIAL || c->request.level == WIRE_STALE);
 }
 
 /* Of the connection's watches, which end with it. */
@@ -35,16 +53,17 @@ bool call_of_watches(const struct call *c)
     return c->request.method == WIRE_WATCH_ADD || c->request.method == WIRE_WATCH_REMOVE;
 }
 
-/* Overtakes what waits. */
-static bool is_urgent(const struct call *c)
+bool call_is_urgent(const struct call *c)
 {
-    return c->request.method == WIRE_SESSION_KEEPALIVE || c->request.method == WIRE_CELL_STATUS;
+    return c->request.method == WIRE_SESSION_KEEPALIVE ||
+           c->request.method == WIRE_CACHE_BEGIN || c->request.method == WIRE_CACHE_ACK ||
+           c->request.method == WIRE_CELL_STATUS;
 }
 
 /* Neither a user's nor the background's: it serves the connection and the lease. */
 static bool is_upkeep(const struct call *c)
 {
-    return is_urgent(c) || call_of_watches(c);
+    return call_is_urgent(c) || call_of_watches(c);
 }
 
 /* Has it an id by which the cell knows a retry? */
@@ -164,9 +183,18 @@ void lanes_pump(struct engine *e, uint64_t now_ms)
     }
 }
 
+void lanes_pump_roaming(struct engine *e, uint64_t now_ms)
+{
+    struct call *c;
+    while (link_unsent(&e->link) < ENGINE_OUTPUT_HIGH && (c = lane_next(&e->roaming)) != NULL) {
+        call_print(c, now_ms);
+    }
+}
+
 void lanes_wake_all(struct engine *e)
 {
     lane_wake(e, &e->common);
+    lane_wake(e, &e->roaming);
     for (struct list *at = e->sessions.next; at != &e->sessions; at = at->next) {
         lane_wake(e, &LIST_OF(at, struct lockd_session, at)->lane);
     }
@@ -200,6 +228,7 @@ void lanes_lost(struct engine *e, uint64_t now_ms)
 {
     lane_lost(&e->urgent, now_ms);
     lane_lost(&e->common, now_ms);
+    lane_lost(&e->roaming, now_ms);
     for (struct list *at = e->sessions.next; at != &e->sessions; at = at->next) {
         lane_lost(&LIST_OF(at, struct lockd_session, at)->lane, now_ms);
     }
@@ -220,7 +249,24 @@ static void copy_text(char **at, struct wire_text *text)
 
 static size_t texts_size(const struct wire_request *r)
 {
-    return r->name.size + r->content.size + r->after.size + r->label.size;
+    size_t size = r->name.size + r->content.size + r->after.size + r->label.size;
+    for (size_t i = 0; i < WIRE_RIGHTS; i++) {
+        size += r->acl[i].size;
+    }
+    return size;
+}
+
+/* Where it waits for its turn: what a session asks comes in the session's order. */
+static struct lane *lane_of(const struct call *c)
+{
+    struct engine *e = c->engine;
+    if (call_is_urgent(c)) {
+        return &e->urgent;
+    }
+    if (c->session != NULL && c->request.method != WIRE_SESSION_OPEN) {
+        return &c->session->lane;
+    }
+    return call_roams(c) ? &e->roaming : &e->common;
 }
 
 struct call *call_new(struct engine *e, struct lockd_session *session,
@@ -241,17 +287,21 @@ struct call *call_new(struct engine *e, struct lockd_session *session,
     copy_text(&at, &c->request.content);
     copy_text(&at, &c->request.after);
     copy_text(&at, &c->request.label);
+    for (size_t i = 0; i < WIRE_RIGHTS; i++) {
+        copy_text(&at, &c->request.acl[i]);
+    }
     c->engine = e;
     c->session = session;
     c->answer = answer;
     c->place = CALL_IDLE;
     c->deadline_ms = TIMER_NEVER;
     c->timer.kind = TIMER_CALL;
-    c->lane = is_urgent(c) ? &e->urgent : is_numbered(c) ? &session->lane : &e->common;
+    c->lane = lane_of(c);
     list_init(&c->at);
     list_init(&c->watches);
     e->calls_count++;
     e->waiting += is_upkeep(c) ? 0 : 1;
+    e->roamers += c->lane == &e->roaming ? 1 : 0;
     if (session != NULL) {
         session->outstanding++;
     }
@@ -299,6 +349,7 @@ void call_free(struct call *c)
         c->session->outstanding--;
     }
     e->waiting -= is_upkeep(c) ? 0 : 1;
+    e->roamers -= c->lane == &e->roaming ? 1 : 0;
     e->calls_count--;
     heap_forget(&e->heap, &c->timer);
     answer_free(c->answer);
@@ -375,6 +426,20 @@ static void add_session(struct call *c)
     }
 }
 
+/* A replica may wait for the revision for as long as the caller would, but for what an
+ * answer needs to come back, and no longer than any endpoint may take: then another
+ * one is asked. */
+static void add_newest(struct call *c, uint64_t now_ms)
+{
+    const uint64_t left_ms = c->deadline_ms > now_ms ? c->deadline_ms - now_ms : 0;
+    const uint64_t wait_ms = left_ms - left_ms / 8;
+    const uint64_t most_ms = c->engine->config.connect_ms < WIRE_READ_WAIT_MS_MAX
+                                 ? c->engine->config.connect_ms
+                                 : (uint64_t)WIRE_READ_WAIT_MS_MAX;
+    c->request.min_revision = c->engine->newest;
+    c->request.read_wait_ms = wait_ms < most_ms ? wait_ms : most_ms;
+}
+
 void call_print(struct call *c, uint64_t now_ms)
 {
     struct engine *e = c->engine;
@@ -391,6 +456,9 @@ void call_print(struct call *c, uint64_t now_ms)
     }
     if (c->request.method == WIRE_LOCK_ACQUIRE && c->waits && c->deadline_ms != TIMER_NEVER) {
         c->request.wait_ms = c->deadline_ms > now_ms ? c->deadline_ms - now_ms : 1;
+    }
+    if (call_roams(c) && c->request.level == WIRE_SEQUENTIAL) {
+        add_newest(c, now_ms);
     }
     wire_print_request(&l->out, &c->request);
     c->request.id = (struct wire_text){.data = NULL};
@@ -513,6 +581,7 @@ void call_tick(struct call *c, uint64_t now_ms)
     } else if (c->request.method == WIRE_NODE_OPEN || c->request.method == WIRE_NODE_CLOSE) {
         handle_deadline(c, now_ms);
     } else {
-        call_end(c, now_ms, call_given_up(c, LOCKD_E_UNAVAILABLE));
+        call_end(c, now_ms,
+                 call_given_up(c, c->too_old ? LOCKD_E_TOO_OLD : LOCKD_E_UNAVAILABLE));
     }
 }

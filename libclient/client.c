@@ -76,6 +76,8 @@ static enum lockd_rc engine_of_options(const struct lockd_client_options *o,
         .drift_ppm = o->drift_ppm,
         .connect_ms = o->connect_ms,
         .seed = chance(),
+        .log = o->log,
+        .log_context = o->log_context,
         .owner = client,
     };
     return engine_new(&config, &client->engine);
@@ -330,6 +332,9 @@ static void call_back(struct lockd_client *client, const struct engine_event *ev
     if (event->observed != NULL) {
         event->observed(event->context, event->observer, event->leader);
     }
+    if (event->logged != NULL) {
+        event->logged(event->context, event->severity, event->text);
+    }
     discard(event);
     pthread_mutex_lock(&client->mutex);
     client->calling = false;
@@ -347,7 +352,7 @@ static bool deliver(struct lockd_client *client, uint64_t until_ms)
             w->answer = event.answer;
             pthread_cond_signal(&w->answered);
         } else if (event.done != NULL || event.changed != NULL || event.told != NULL ||
-                   event.observed != NULL) {
+                   event.observed != NULL || event.logged != NULL) {
             call_back(client, &event);
             late = driver_now_ms() >= until_ms;
         } else {

@@ -89,10 +89,32 @@ enum lockd_rc waiter_outcome(struct waiter *w, enum lockd_rc rc);
 bool waiter_may_free(struct waiter *w);
 void waiter_leave(struct waiter *w);
 
+struct wire_text client_text(const char *text); /* Takes NULL. */
+
 /* What a call asks, of which only this much is set. */
 struct wire_request client_request(enum wire_method method, const char *name);
 struct wire_request client_put_request(const char *name, const void *content, size_t size,
                                        uint64_t if_generation);
+
+/* A call of the engine's, on behalf of a session or NULL, in the two forms. */
+enum lockd_rc client_begin(struct lockd_client *client, struct lockd_session *session,
+                           const struct wire_request *request, int timeout_ms, lockd_done *done,
+                           void *context);
+enum lockd_rc client_complete(struct lockd_client *client, struct lockd_session *session,
+                              const struct wire_request *request, int timeout_ms,
+                              struct lockd_answer **ret_answer);
+
+/* Puts what the options of a read say into its request; the session, or NULL, is the
+ * one that keeps what it brings. */
+enum lockd_rc client_read_options(struct lockd_client *client,
+                                  const struct lockd_read_options *options,
+                                  struct wire_request *request,
+                                  struct lockd_session **ret_session);
+
+/* Answers such a read from what the session, which may be NULL, keeps.  False: it
+ * can't. */
+bool client_cached(struct lockd_session *session, const struct wire_request *request,
+                   enum lockd_rc *ret_rc, struct lockd_answer **ret_answer);
 
 /* Waits until `ready` does something, `timeout_ms` have passed, or the client is
  * freed; on another thread than the client's, unless the timeout is 0.  Not

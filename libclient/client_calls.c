@@ -261,7 +261,7 @@ void lockd_client_trouble(const struct lockd_client *client, char *text, size_t 
 
 /* ------------------------------------------------------------------- files */
 
-static struct wire_text text_of(const char *text)
+struct wire_text client_text(const char *text)
 {
     return (struct wire_text){.data = text, .size = text == NULL ? 0 : strlen(text)};
 }
@@ -269,12 +269,12 @@ static struct wire_text text_of(const char *text)
 struct wire_request client_request(enum wire_method method, const char *name)
 {
     return (struct wire_request){.method = method,
-                                 .name = text_of(name),
+                                 .name = client_text(name),
                                  .if_generation = WIRE_ANY,
                                  .if_instance = WIRE_ANY};
 }
 
-static enum lockd_rc begin(struct lockd_client *client, struct lockd_session *session,
+enum lockd_rc client_begin(struct lockd_client *client, struct lockd_session *session,
                            const struct wire_request *request, int timeout_ms, lockd_done *done,
                            void *context)
 {
@@ -288,7 +288,7 @@ static enum lockd_rc begin(struct lockd_client *client, struct lockd_session *se
     return rc;
 }
 
-static enum lockd_rc complete(struct lockd_client *client, struct lockd_session *session,
+enum lockd_rc client_complete(struct lockd_client *client, struct lockd_session *session,
                               const struct wire_request *request, int timeout_ms,
                               struct lockd_answer **ret_answer)
 {
@@ -303,56 +303,6 @@ static enum lockd_rc complete(struct lockd_client *client, struct lockd_session 
         rc = waiter_end(&w, rc, ret_answer);
     }
     return rc;
-}
-
-enum lockd_rc lockd_get_async(struct lockd_client *client, const char *name, int timeout_ms,
-                              lockd_done *done, void *context)
-{
-    const struct wire_request r = client_request(WIRE_NODE_GET, name);
-    return begin(client, NULL, &r, timeout_ms, done, context);
-}
-
-enum lockd_rc lockd_get(struct lockd_client *client, const char *name, int timeout_ms,
-                        struct lockd_answer **ret_answer)
-{
-    const struct wire_request r = client_request(WIRE_NODE_GET, name);
-    return complete(client, NULL, &r, timeout_ms, ret_answer);
-}
-
-enum lockd_rc lockd_stat_node_async(struct lockd_client *client, const char *name,
-                                    int timeout_ms, lockd_done *done, void *context)
-{
-    const struct wire_request r = client_request(WIRE_NODE_STAT, name);
-    return begin(client, NULL, &r, timeout_ms, done, context);
-}
-
-enum lockd_rc lockd_stat_node(struct lockd_client *client, const char *name, int timeout_ms,
-                              struct lockd_answer **ret_answer)
-{
-    const struct wire_request r = client_request(WIRE_NODE_STAT, name);
-    return complete(client, NULL, &r, timeout_ms, ret_answer);
-}
-
-static struct wire_request list_request(const char *name, const char *after, uint32_t limit)
-{
-    struct wire_request r = client_request(WIRE_NODE_LIST, name);
-    r.after = text_of(after);
-    r.limit = limit;
-    return r;
-}
-
-enum lockd_rc lockd_list_async(struct lockd_client *client, const char *name, const char *after,
-                               uint32_t limit, int timeout_ms, lockd_done *done, void *context)
-{
-    const struct wire_request r = list_request(name, after, limit);
-    return begin(client, NULL, &r, timeout_ms, done, context);
-}
-
-enum lockd_rc lockd_list(struct lockd_client *client, const char *name, const char *after,
-                         uint32_t limit, int timeout_ms, struct lockd_answer **ret_answer)
-{
-    const struct wire_request r = list_request(name, after, limit);
-    return complete(client, NULL, &r, timeout_ms, ret_answer);
 }
 
 struct wire_request client_put_request(const char *name, const void *content, size_t size,
@@ -371,7 +321,7 @@ enum lockd_rc lockd_put_async(struct lockd_client *client, struct lockd_session 
                               void *context)
 {
     const struct wire_request r = client_put_request(name, content, size, if_generation);
-    return begin(client, session, &r, timeout_ms, done, context);
+    return client_begin(client, session, &r, timeout_ms, done, context);
 }
 
 enum lockd_rc lockd_put(struct lockd_client *client, struct lockd_session *session,
@@ -380,7 +330,7 @@ enum lockd_rc lockd_put(struct lockd_client *client, struct lockd_session *sessi
                         struct lockd_answer **ret_answer)
 {
     const struct wire_request r = client_put_request(name, content, size, if_generation);
-    return complete(client, session, &r, timeout_ms, ret_answer);
+    return client_complete(client, session, &r, timeout_ms, ret_answer);
 }
 
 static struct wire_request create_request(const char *name, enum lockd_kind kind)
@@ -395,7 +345,7 @@ enum lockd_rc lockd_create_async(struct lockd_client *client, struct lockd_sessi
                                  lockd_done *done, void *context)
 {
     const struct wire_request r = create_request(name, kind);
-    return begin(client, session, &r, timeout_ms, done, context);
+    return client_begin(client, session, &r, timeout_ms, done, context);
 }
 
 enum lockd_rc lockd_create(struct lockd_client *client, struct lockd_session *session,
@@ -403,7 +353,7 @@ enum lockd_rc lockd_create(struct lockd_client *client, struct lockd_session *se
                            struct lockd_answer **ret_answer)
 {
     const struct wire_request r = create_request(name, kind);
-    return complete(client, session, &r, timeout_ms, ret_answer);
+    return client_complete(client, session, &r, timeout_ms, ret_answer);
 }
 
 static struct wire_request delete_request(const char *name, uint64_t if_generation)
@@ -418,7 +368,7 @@ enum lockd_rc lockd_delete_async(struct lockd_client *client, struct lockd_sessi
                                  lockd_done *done, void *context)
 {
     const struct wire_request r = delete_request(name, if_generation);
-    return begin(client, session, &r, timeout_ms, done, context);
+    return client_begin(client, session, &r, timeout_ms, done, context);
 }
 
 enum lockd_rc lockd_delete(struct lockd_client *client, struct lockd_session *session,
@@ -426,8 +376,49 @@ enum lockd_rc lockd_delete(struct lockd_client *client, struct lockd_session *se
                            struct lockd_answer **ret_answer)
 {
     const struct wire_request r = delete_request(name, if_generation);
-    return complete(client, session, &r, timeout_ms, ret_answer);
+    return client_complete(client, session, &r, timeout_ms, ret_answer);
 }
+
+/* -------------------------------------------------------------------- access */
+
+/* False: there is nothing to set. */
+static bool acl_request(const char *name, const struct lockd_acl *acl, uint64_t if_generation,
+                        struct wire_request *ret_request)
+{
+    *ret_request = client_request(WIRE_NODE_SET_ACL, name);
+    ret_request->if_generation = if_generation;
+    if (acl == NULL) {
+        return false;
+    }
+    ret_request->acl[0] = client_text(acl->read);
+    ret_request->acl[1] = client_text(acl->write);
+    ret_request->acl[2] = client_text(acl->change);
+    return true;
+}
+
+enum lockd_rc lockd_set_acl_async(struct lockd_client *client, struct lockd_session *session,
+                                  const char *name, const struct lockd_acl *acl,
+                                  uint64_t if_generation, int timeout_ms, lockd_done *done,
+                                  void *context)
+{
+    struct wire_request r;
+    return acl_request(name, acl, if_generation, &r)
+               ? client_begin(client, session, &r, timeout_ms, done, context)
+               : LOCKD_E_INVALID;
+}
+
+enum lockd_rc lockd_set_acl(struct lockd_client *client, struct lockd_session *session,
+                            const char *name, const struct lockd_acl *acl,
+                            uint64_t if_generation, int timeout_ms,
+                            struct lockd_answer **ret_answer)
+{
+    struct wire_request r;
+    return acl_request(name, acl, if_generation, &r)
+               ? client_complete(client, session, &r, timeout_ms, ret_answer)
+               : LOCKD_E_INVALID;
+}
+
+/* ------------------------------------------------------------ locks, from outside */
 
 /* The next page begins behind an instance, or behind so many claims. */
 static struct wire_request locks_request(const char *name, uint64_t next)
@@ -445,21 +436,21 @@ enum lockd_rc lockd_locks_async(struct lockd_client *client, const char *name, u
                                 int timeout_ms, lockd_done *done, void *context)
 {
     const struct wire_request r = locks_request(name, next);
-    return begin(client, NULL, &r, timeout_ms, done, context);
+    return client_begin(client, NULL, &r, timeout_ms, done, context);
 }
 
 enum lockd_rc lockd_locks(struct lockd_client *client, const char *name, uint64_t next,
                           int timeout_ms, struct lockd_answer **ret_answer)
 {
     const struct wire_request r = locks_request(name, next);
-    return complete(client, NULL, &r, timeout_ms, ret_answer);
+    return client_complete(client, NULL, &r, timeout_ms, ret_answer);
 }
 
 /* False: it is no sequencer. */
 static bool check_request(const char *sequencer, struct wire_request *ret_request)
 {
     *ret_request = client_request(WIRE_LOCK_CHECK, NULL);
-    return sequencer != NULL && wire_parse_sequencer(text_of(sequencer), &ret_request->name,
+    return sequencer != NULL && wire_parse_sequencer(client_text(sequencer), &ret_request->name,
                                                      &ret_request->mode, &ret_request->token);
 }
 
@@ -467,8 +458,9 @@ enum lockd_rc lockd_check_async(struct lockd_client *client, const char *sequenc
                                 int timeout_ms, lockd_done *done, void *context)
 {
     struct wire_request r;
-    return check_request(sequencer, &r) ? begin(client, NULL, &r, timeout_ms, done, context)
-                                        : LOCKD_E_INVALID;
+    return check_request(sequencer, &r)
+               ? client_begin(client, NULL, &r, timeout_ms, done, context)
+               : LOCKD_E_INVALID;
 }
 
 enum lockd_rc lockd_check(struct lockd_client *client, const char *sequencer, int timeout_ms,
@@ -479,7 +471,7 @@ enum lockd_rc lockd_check(struct lockd_client *client, const char *sequencer, in
     if (ret_valid == NULL || !check_request(sequencer, &r)) {
         return LOCKD_E_INVALID;
     }
-    const enum lockd_rc rc = complete(client, NULL, &r, timeout_ms, &answer);
+    const enum lockd_rc rc = client_complete(client, NULL, &r, timeout_ms, &answer);
     if (rc == LOCKD_OK) {
         *ret_valid = answer->valid;
     }

@@ -135,32 +135,72 @@ static enum lockd_rc complete(struct lockd_handle *handle, const struct wire_req
     return rc;
 }
 
-enum lockd_rc lockd_handle_get_async(struct lockd_handle *handle, int timeout_ms,
+/* Of the handle's session, if any is to keep what it brings. */
+static enum lockd_rc read_options(struct lockd_handle *handle,
+                                  const struct lockd_read_options *options,
+                                  struct wire_request *request,
+                                  struct lockd_session **ret_session)
+{
+    const enum lockd_rc rc =
+        client_read_options(client_of_handle(handle), options, request, ret_session);
+    const bool others =
+        rc == LOCKD_OK && *ret_session != NULL && *ret_session != engine_handle_session(handle);
+    return others ? LOCKD_E_INVALID : rc;
+}
+
+static enum lockd_rc begin_read(struct lockd_handle *handle, enum wire_method method,
+                                const struct lockd_read_options *options, int timeout_ms,
+                                lockd_done *done, void *context)
+{
+    struct wire_request r = client_request(method, /* name= */ NULL);
+    struct lockd_session *session = NULL;
+    const enum lockd_rc rc = read_options(handle, options, &r, &session);
+    return rc != LOCKD_OK ? rc : begin(handle, &r, timeout_ms, done, context);
+}
+
+static enum lockd_rc complete_read(struct lockd_handle *handle, enum wire_method method,
+                                   const struct lockd_read_options *options, int timeout_ms,
+                                   struct lockd_answer **ret_answer)
+{
+    struct wire_request r = client_request(method, lockd_handle_name(handle));
+    struct lockd_session *session = NULL;
+    enum lockd_rc rc = read_options(handle, options, &r, &session);
+    if (rc != LOCKD_OK) {
+        return rc;
+    }
+    r.if_instance = session != NULL ? lockd_handle_instance(handle) : WIRE_ANY;
+    if (client_cached(session, &r, &rc, ret_answer)) {
+        return rc;
+    }
+    return complete(handle, &r, timeout_ms, ret_answer);
+}
+
+enum lockd_rc lockd_handle_get_async(struct lockd_handle *handle,
+                                     const struct lockd_read_options *options, int timeout_ms,
                                      lockd_done *done, void *context)
 {
-    const struct wire_request r = client_request(WIRE_NODE_GET, /* name= */ NULL);
-    return begin(handle, &r, timeout_ms, done, context);
+    return begin_read(handle, WIRE_NODE_GET, options, timeout_ms, done, context);
 }
 
-enum lockd_rc lockd_handle_get(struct lockd_handle *handle, int timeout_ms,
+enum lockd_rc lockd_handle_get(struct lockd_handle *handle,
+                               const struct lockd_read_options *options, int timeout_ms,
                                struct lockd_answer **ret_answer)
 {
-    const struct wire_request r = client_request(WIRE_NODE_GET, /* name= */ NULL);
-    return complete(handle, &r, timeout_ms, ret_answer);
+    return complete_read(handle, WIRE_NODE_GET, options, timeout_ms, ret_answer);
 }
 
-enum lockd_rc lockd_handle_stat_async(struct lockd_handle *handle, int timeout_ms,
+enum lockd_rc lockd_handle_stat_async(struct lockd_handle *handle,
+                                      const struct lockd_read_options *options, int timeout_ms,
                                       lockd_done *done, void *context)
 {
-    const struct wire_request r = client_request(WIRE_NODE_STAT, /* name= */ NULL);
-    return begin(handle, &r, timeout_ms, done, context);
+    return begin_read(handle, WIRE_NODE_STAT, options, timeout_ms, done, context);
 }
 
-enum lockd_rc lockd_handle_stat(struct lockd_handle *handle, int timeout_ms,
+enum lockd_rc lockd_handle_stat(struct lockd_handle *handle,
+                                const struct lockd_read_options *options, int timeout_ms,
                                 struct lockd_answer **ret_answer)
 {
-    const struct wire_request r = client_request(WIRE_NODE_STAT, /* name= */ NULL);
-    return complete(handle, &r, timeout_ms, ret_answer);
+    return complete_read(handle, WIRE_NODE_STAT, options, timeout_ms, ret_answer);
 }
 
 enum lockd_rc lockd_handle_put_async(struct lockd_handle *handle, const void *content,

@@ -14,8 +14,12 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
+
+static_assert(ENGINE_LOCAL_PATH_MAX < sizeof((struct sockaddr_un *)NULL)->sun_path,
+              "a path that the engine accepts has room with its NUL");
 
 enum {
     READS_A_TURN = 16, /* Then the callbacks have their turn. */
@@ -103,17 +107,17 @@ static void set_why(struct driver *d, int error)
 }
 
 /* False: this address won't do. */
-static bool try_address(struct driver *d, const struct addrinfo *a)
+static bool try_address(struct driver *d, const struct sockaddr *address, socklen_t size)
 {
     const int one = 1;
-    d->socket = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    d->socket = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (d->socket < 0) {
         set_why(d, errno);
         return false;
     }
-    /* Requests are small and wait for nobody. */
+    /* Requests are small and wait for nobody; a local socket knows no such option. */
     (void)setsockopt(d->socket, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    if ((connect(d->socket, a->ai_addr, a->ai_addrlen) != 0 && errno != EINPROGRESS) ||
+    if ((connect(d->socket, address, size) != 0 && errno != EINPROGRESS) ||
         !watch(d, d->socket, EPOLLIN | EPOLLOUT)) {
         set_why(d, errno);
         close_if_open(&d->socket);
@@ -123,19 +127,35 @@ static bool try_address(struct driver *d, const struct addrinfo *a)
     return true;
 }
 
+static void lose_for_why(struct driver *d, struct engine *e)
+{
+    char why[RESOLVE_WHY_MAX];
+    memcpy(why, d->why, sizeof why);
+    lose(d, e, why);
+}
+
+static void try_local(struct driver *d, struct engine *e, const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    const size_t size = strlen(path);
+    assert(size < sizeof address.sun_path); /* The engine has measured it. */
+    memcpy(address.sun_path, path, size);
+    if (!try_address(d, (const struct sockaddr *)&address, sizeof address)) {
+        lose_for_why(d, e);
+    }
+}
+
 static void try_next(struct driver *d, struct engine *e)
 {
     close_if_open(&d->socket);
     while (d->next != NULL) {
         const struct addrinfo *a = d->next;
         d->next = a->ai_next;
-        if (try_address(d, a)) {
+        if (try_address(d, a->ai_addr, a->ai_addrlen)) {
             return;
         }
     }
-    char why[RESOLVE_WHY_MAX];
-    memcpy(why, d->why, sizeof why);
-    lose(d, e, why);
+    lose_for_why(d, e);
 }
 
 static void resolved(struct driver *d, struct engine *e, struct addrinfo *list)
@@ -149,7 +169,9 @@ static void begin_link(struct driver *d, struct engine *e, const struct engine_w
     struct addrinfo *list = NULL;
     d->link = wish->link;
     d->why[0] = 0;
-    if (resolve_begin(wish->address, &d->question, &list, d->why)) {
+    if (strncmp(wish->address, ENGINE_LOCAL, sizeof ENGINE_LOCAL - 1) == 0) {
+        try_local(d, e, wish->address + sizeof ENGINE_LOCAL - 1);
+    } else if (resolve_begin(wish->address, &d->question, &list, d->why)) {
         resolved(d, e, list);
     } else if (!watch(d, resolve_fd(d->question), EPOLLIN)) {
         lose(d, e, strerror(errno));

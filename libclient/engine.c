@@ -23,11 +23,15 @@ static void init(struct engine *e, const struct engine_config *config)
     e->config.label = NULL;
     lane_init(&e->urgent, NULL);
     lane_init(&e->common, NULL);
+    lane_init(&e->roaming, NULL);
     list_init(&e->runnable);
     list_init(&e->sessions);
     list_init(&e->observers);
     watches_init(&e->watches);
     list_init(&e->events);
+    for (size_t i = 0; i < ENGINE_CACHING_CHAINS; i++) {
+        list_init(&e->caching[i]);
+    }
 }
 
 /* What a person may read, cut so that no character is torn. */
@@ -96,7 +100,8 @@ void engine_close(struct engine *e, uint64_t now_ms)
     for (struct list *at = e->sessions.next; at != &e->sessions; at = at->next) {
         session_end(LIST_OF(at, struct lockd_session, at), now_ms, LOCKD_CLOSED);
     }
-    struct list *const all[] = {&e->common.unsent, &e->common.sent, &e->common.paused};
+    struct list *const all[] = {&e->common.unsent,  &e->common.sent,  &e->common.paused,
+                                &e->roaming.unsent, &e->roaming.sent, &e->roaming.paused};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         while (!list_empty(all[i])) {
             end_unowned(LIST_OF(all[i]->next, struct call, at), now_ms);
@@ -132,8 +137,12 @@ void engine_free(struct engine *e)
     }
     watches_free(e);
     for (struct event_node *node; (node = next_event(e)) != NULL;) {
-        assert(node->kind == EVENT_ANSWER);
-        answer_free(LIST_OF(node, struct answer, event));
+        assert(node->kind == EVENT_ANSWER || node->kind == EVENT_LOG);
+        if (node->kind == EVENT_ANSWER) {
+            answer_free(LIST_OF(node, struct answer, event));
+        } else {
+            free(LIST_OF(node, struct log_line, event));
+        }
     }
     link_free(e);
     assert(e->calls_count == 0);
@@ -338,6 +347,9 @@ bool engine_event(struct engine *e, struct engine_event *ret_event)
     case EVENT_LEADER:
         take_leader(LIST_OF(node, struct lockd_observer, event), ret_event);
         break;
+    case EVENT_LOG:
+        log_take(e, LIST_OF(node, struct log_line, event), ret_event);
+        break;
     }
     return true;
 }
@@ -354,6 +366,23 @@ void engine_set_trouble(struct engine *e, const char *why)
     memcpy(e->trouble + head, ": ", 2);
     memcpy(e->trouble + head + 2, why, tail);
     e->trouble[head + 2 + tail] = 0;
+    const bool was_in_use = e->link.state == LINK_READY || e->link.state == LINK_REPLICA;
+    LOG(e, was_in_use ? LOCKD_WARNING : LOCKD_DEBUG, e->trouble);
+}
+
+void engine_saw(struct engine *e, const struct position *seen)
+{
+    if (seen->slot > e->seen.slot ||
+        (seen->slot == e->seen.slot && seen->index >= e->seen.index)) {
+        e->seen = *seen;
+    }
+    engine_saw_revision(e, seen->revision);
+}
+
+void engine_saw_revision(struct engine *e, uint64_t revision)
+{
+    e->newest = revision > e->newest ? revision : e->newest;
+    e->seen.revision = e->newest; /* What is kept is as of an event's, too. */
 }
 
 const char *engine_trouble(const struct engine *e)
@@ -363,13 +392,27 @@ const char *engine_trouble(const struct engine *e)
 
 /* ---------------------------------------------------------------------- calls */
 
-static enum lockd_rc check_session(const struct lockd_session *s, bool is_write)
+/* Reads have a session only for its cache's sake, and are then of those that may be
+ * kept. */
+static bool may_keep(const struct lockd_session *s, const struct wire_request *r)
 {
+    return s != NULL && s->cache.begin != NULL && r->level == WIRE_LINEARIZABLE &&
+           (r->method == WIRE_NODE_GET || r->method == WIRE_NODE_STAT);
+}
+
+static bool is_write(enum wire_method method)
+{
+    return method == WIRE_NODE_PUT || method == WIRE_NODE_CREATE ||
+           method == WIRE_NODE_DELETE || method == WIRE_NODE_SET_ACL;
+}
+
+static enum lockd_rc check_session(const struct lockd_session *s, const struct wire_request *r)
+{
+    if (r->cache ? !may_keep(s, r) : s != NULL && !is_write(r->method)) {
+        return LOCKD_E_INVALID;
+    }
     if (s == NULL) {
         return LOCKD_OK;
-    }
-    if (!is_write) {
-        return LOCKD_E_INVALID;
     }
     if (session_alive(s) && s->closing == NULL) {
         return LOCKD_OK;
@@ -395,23 +438,40 @@ bool content_fits(size_t size)
 
 static enum lockd_rc check_arguments(const struct wire_request *r)
 {
-    if (!is_name(r->name) || !is_name(r->after)) {
+    bool named = is_name(r->name) && is_name(r->after);
+    for (size_t i = 0; i < WIRE_RIGHTS; i++) {
+        named = named && is_name(r->acl[i]);
+    }
+    if (!named) {
         return LOCKD_E_BAD_NAME;
     }
     return content_fits(r->content.size) ? LOCKD_OK : LOCKD_E_TOO_LARGE;
+}
+
+static bool answer_from_cache(struct lockd_session *s, uint64_t now_ms,
+                              const struct wire_request *arguments, lockd_done *done,
+                              void *context)
+{
+    struct answer *answer = cache_answer(s, now_ms, arguments);
+    if (answer != NULL) {
+        answer->done = done;
+        answer->context = context;
+        event_answer(s->engine, answer);
+    }
+    return answer != NULL;
 }
 
 enum lockd_rc engine_call(struct engine *e, uint64_t now_ms, struct lockd_session *session,
                           const struct wire_request *arguments, int timeout_ms,
                           lockd_done *done, void *context)
 {
-    const bool is_write = arguments->method == WIRE_NODE_PUT ||
-                          arguments->method == WIRE_NODE_CREATE ||
-                          arguments->method == WIRE_NODE_DELETE;
-    enum lockd_rc rc = e->closed ? LOCKD_E_CLOSED : check_session(session, is_write);
+    enum lockd_rc rc = e->closed ? LOCKD_E_CLOSED : check_session(session, arguments);
     rc = rc == LOCKD_OK ? check_arguments(arguments) : rc;
     if (rc != LOCKD_OK) {
         return rc;
+    }
+    if (arguments->cache && answer_from_cache(session, now_ms, arguments, done, context)) {
+        return LOCKD_OK;
     }
     struct answer *answer = answer_new(done, context);
     struct call *c = answer == NULL ? NULL : call_new(e, session, arguments, answer);
@@ -450,12 +510,14 @@ static size_t lane_check(const struct engine *e, const struct lane *lane)
 
 void engine_check(const struct engine *e)
 {
-    size_t sent = lane_check(e, &e->urgent) + lane_check(e, &e->common);
+    size_t sent =
+        lane_check(e, &e->urgent) + lane_check(e, &e->common) + lane_check(e, &e->roaming);
     size_t alive = 0;
     for (const struct list *at = e->sessions.next; at != &e->sessions; at = at->next) {
         const struct lockd_session *s = LIST_OF(at, struct lockd_session, at);
         sent += lane_check(e, &s->lane);
         alive += session_alive(s) ? 1 : 0;
+        kept_check(&s->cache.kept);
         if (session_alive(s) && s->state != LOCKD_OPENING) {
             /* Something will always happen next: a session can't be forgotten. */
             assert(timer_set(&s->timer));
@@ -463,6 +525,7 @@ void engine_check(const struct engine *e)
         if (!session_alive(s)) {
             assert(s->valid_ms == 0 && s->opening == NULL && s->closing == NULL);
             assert(list_empty(&s->lane.unsent) && list_empty(&s->lane.paused));
+            assert(s->cache.kept.count == 0 && engine_cache_until_ms(s) == 0);
         }
     }
     watches_check(e);

@@ -44,8 +44,10 @@
 
 enum {
     ENGINE_ENDPOINTS_MAX = 32, /* Given and learned. */
-    ENGINE_ADDRESS_MAX = 272,  /* "host:port" with its NUL. */
+    ENGINE_ADDRESS_MAX = 272,  /* "host:port" or "unix:/path" with its NUL. */
+    ENGINE_LOCAL_PATH_MAX = 107,
     ENGINE_TROUBLE_MAX = 448,
+    ENGINE_LOG_MAX = 512,
     ENGINE_CALLS_MAX = 1 << 20,       /* Of a client at a time. */
     ENGINE_SESSIONS_MAX = 100 * 1000, /* Of a client. */
     ENGINE_OUTPUT_HIGH = 256 * 1024,  /* Unsent octets that hold further calls back. */
@@ -60,16 +62,19 @@ enum {
 };
 
 #define ENGINE_NEVER UINT64_MAX
+#define ENGINE_LOCAL "unix:" /* Before the path of a local socket. */
 
 struct engine;
 
 struct engine_config {
-    const char *endpoints; /* "host[:port],..."; copied. */
+    const char *endpoints; /* "host[:port],unix:/path,..."; copied. */
     const char *label;     /* Of the sessions; copied, cut to WIRE_LABEL_MAX. */
     uint32_t drift_ppm;    /* Below 500,000. */
     uint32_t connect_ms;   /* From 1. */
     uint64_t seed;         /* Of the jitter. */
-    void *owner;           /* engine_owner(). */
+    lockd_logged *log;     /* NULL: nothing is logged. */
+    void *log_context;
+    void *owner; /* engine_owner(). */
 };
 
 /* LOCKD_E_INVALID: no endpoint, or a malformed one. */
@@ -88,7 +93,7 @@ void *engine_owner(const struct engine *e);
 
 struct engine_wish {
     uint64_t link;           /* The connection wanted; 0: none. */
-    const char *address;     /* "host:port", an IPv6 host in brackets. */
+    const char *address;     /* "host:port", an IPv6 host in brackets, or "unix:/path". */
     struct wire_text output; /* To be sent over it when it is connected. */
     uint64_t wake_at_ms;     /* engine_tick() no later; ENGINE_NEVER. */
     bool events;             /* engine_event() has something. */
@@ -116,11 +121,12 @@ void engine_tick(struct engine *e, uint64_t now_ms);
 
 /* A call has ended, `done` and `answer`; or a session's state has changed,
  * `changed`, `session` and `state`; or a watch has something to tell, `told`,
- * `watch` and `happened`; or an observer, `observed`, `observer` and `leader`.
+ * `watch` and `happened`; or an observer, `observed`, `observer` and `leader`; or there
+ * is something to log, `logged`, `severity` and `text`.
  * Callbacks may be NULL; so one event calls one function or none. */
 struct engine_event {
     lockd_done *done;
-    void *context;               /* Of `done` or `changed`. */
+    void *context;               /* Of `done`, `changed`, ... */
     struct lockd_answer *answer; /* Yours: lockd_answer_free(). */
     lockd_state_changed *changed;
     struct lockd_session *session;
@@ -131,6 +137,9 @@ struct engine_event {
     lockd_observed *observed;
     struct lockd_observer *observer;
     struct lockd_leader *leader; /* Yours: lockd_leader_free(). */
+    lockd_logged *logged;        /* A line of the log: `severity`, `text`. */
+    enum lockd_severity severity;
+    char text[ENGINE_LOG_MAX];
 };
 
 /* Takes the next event, in the order in which they happened.  No event speaks of
@@ -195,10 +204,21 @@ struct lockd_leader *engine_observer_next(struct lockd_observer *observer, uint6
 /* Everything about files, lock.list and lock.check.  `method` is one of WIRE_NODE_* or
  * WIRE_LOCK_LIST or WIRE_LOCK_CHECK; the members of `arguments` that it takes are read and
  * copied, those of sessions (session, secret, request, acks) are filled in by the engine.
- * `session` is NULL for reads and one-shot writes. */
+ * `session` is NULL for reads and one-shot writes; with a read whose `cache` is set it is
+ * the session that keeps what it brings.  Such a read may be answered at once by what is
+ * kept; its `done` is called through engine_event() like any other. */
 enum lockd_rc engine_call(struct engine *e, uint64_t now_ms, struct lockd_session *session,
                           const struct wire_request *arguments, int timeout_ms,
                           lockd_done *done, void *context);
+
+/* Answers a get or a stat from what the session keeps; false: it can't.  `if_instance` of
+ * the arguments is looked at.  The clock is to be read after this call, and the answer given
+ * up unless that is before engine_cache_until_ms(): so a pause between the two can't make
+ * it out of date.  The answer is yours, lockd_answer_free(), and stays as it is. */
+bool engine_cached(struct lockd_session *session, const struct wire_request *arguments,
+                   struct lockd_answer **ret_answer);
+/* Until when, exclusive, what the session keeps may be believed; 0: not at all. */
+uint64_t engine_cache_until_ms(const struct lockd_session *session);
 
 /* --------------------------------------------------------------- accessors */
 
@@ -219,6 +239,7 @@ struct lockd_lock *engine_lock_next(const struct lockd_session *session,
                                     const struct lockd_lock *lock);
 
 struct engine *engine_of_handle(const struct lockd_handle *handle);
+struct lockd_session *engine_handle_session(const struct lockd_handle *handle);
 const char *engine_handle_name(const struct lockd_handle *handle);
 uint64_t engine_handle_instance(const struct lockd_handle *handle);
 struct lockd_handle *engine_handle_next(const struct lockd_session *session,

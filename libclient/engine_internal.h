@@ -8,12 +8,14 @@
  *     call.c     a request from its submission to its one outcome
  *     verdict.c  what a reply means for the call that it answers
  *     session.c  leases, KeepAlives, the state machine of lockd.h
+ *     cache.c    what a session keeps of its reads, and for how long it may
  *     lock.c     acquire, cancel, release
  *     election.c campaign, proclaim
  *     handle.c   open, close, and what pins an instance
  *     watch.c    watches: told, held up, set again
  *     watch_pages.c   how they are set and removed, many at a time
  *     observer.c who leads, from a read and the events that follow it
+ *     log.c      lines for people
  */
 #ifndef LIBCLIENT_ENGINE_INTERNAL_H
 #define LIBCLIENT_ENGINE_INTERNAL_H
@@ -23,14 +25,21 @@
 #include "libclient/engine.h"
 #include "libclient/happening.h"
 #include "libclient/heap.h"
+#include "libclient/kept.h"
 #include "libclient/list.h"
 #include "libclient/locate.h"
+
+enum {
+    ENGINE_CACHING_CHAINS = 256, /* Of sessions that keep what they read. */
+    ENGINE_LOG_WAITING = 100,    /* Lines not yet taken; then no more are made. */
+};
 
 enum timer_kind { TIMER_CALL = 1, TIMER_SESSION, TIMER_LINK, TIMER_WATCH };
 
 /* A queue of calls that enter the log in their order.  Each session has one; one
- * is shared by all that has no session; and one, urgent, overtakes the others:
- * KeepAlives and probes, which are no commands. */
+ * is shared by all that has no session; one, roaming, by reads that any replica may
+ * answer; and one, urgent, overtakes the others: KeepAlives, probes and what
+ * caches owe, which are no commands. */
 struct lane {
     struct list unsent;
     struct list sent;
@@ -79,10 +88,24 @@ struct call {
     uint64_t retry_ms;    /* While PAUSED. */
     uint32_t retries;
     bool unsure;
+    bool too_old; /* A read: some replica said that its state was. */
     bool waits;           /* ACQUIRE that is no try: may rightly take long to be answered. */
     bool cancelling;      /* ACQUIRE: must not be granted any more. */
     bool cancelled_by_us; /* ... because the caller said so, not the deadline. */
     char data[];
+};
+
+/* What a session keeps of what it has read.  See cache.c. */
+struct cache {
+    struct list at;     /* Among the caching sessions, in the chain of its id. */
+    struct call *begin; /* NULL: the session was opened without. */
+    struct call *ack;
+    bool bound;        /* The master knows that this connection is the session's. */
+    uint64_t lease_ms; /* As last granted; 0: the cell has none. */
+    uint64_t until_ms; /* What is kept may be believed until then, exclusive. */
+    uint64_t heard;    /* Number of the newest invalidation, ... */
+    uint64_t said;     /* ... and of the last one acknowledged.  Of this connection. */
+    struct kept kept;
 };
 
 struct lockd_session {
@@ -110,6 +133,7 @@ struct lockd_session {
     uint64_t last_request;
     uint64_t last_handle;
     size_t outstanding; /* Calls that have, or may yet get, a request id. */
+    struct cache cache;
 
     /* Changes not yet told; the session itself is the event. */
     lockd_state_changed *changed;
@@ -199,7 +223,10 @@ struct lockd_watch {
     uint64_t id;      /* On the wire; another one each time that it is set. */
     uint64_t heard;   /* The newest revision that was told or passed, ... */
     uint32_t partial; /* ... and how many events of just this one; 0: it is complete. */
-    uint32_t skip;    /* So many of them come again. */
+    uint32_t skip;    /* So many of them, the first of `marks`, come again. */
+    uint64_t *marks;  /* By which they are known: rights that have changed since may show
+                       * others, or fewer. */
+    uint32_t marks_capacity;
     uint64_t taken;   /* The revision of the event last taken. */
     enum lockd_scope scope;
     uint32_t watched;
@@ -260,6 +287,7 @@ enum link_state {
     LINK_ASKING,  /* Who is the master? */
     LINK_WAITING, /* Before asking again, connected. */
     LINK_READY,   /* To the master. */
+    LINK_REPLICA, /* To some other one, for reads that any can answer. */
     LINK_LEAVING, /* It is no more: for the answers still on their way. */
 };
 
@@ -268,9 +296,10 @@ struct link {
     uint64_t number;
     struct timer timer;
     uint32_t asked;     /* Times without finding a master, on this connection. */
-    uint64_t ready_ms;  /* When it last became READY. */
+    uint64_t ready_ms;  /* When it last became READY or REPLICA. */
     uint32_t rounds;    /* Failed attempts in a row: patience grows with them. */
     uint32_t young;     /* Connections in a row that broke soon after they were READY. */
+    bool reads;         /* The far end is a replica that can answer reads. */
     struct call *probe; /* cell.status, to find the master or a sign of life. */
     uint32_t calm;      /* Signs of life in a row, and nothing sent in between. */
     uint64_t epoch;     /* Of the master that it last became READY to, ... */
@@ -302,15 +331,21 @@ struct engine {
     struct slots slots;
     struct lane urgent;
     struct lane common;
+    struct lane roaming;
     struct list runnable;
     struct list sessions;
     struct list observers;
     struct watches watches;
     struct list events;    /* Of struct event_node. */
+    struct list caching[ENGINE_CACHING_CHAINS];
+    struct position seen; /* The newest that an answer has shown. */
+    uint64_t newest;      /* Revision that anything has shown: no read may be older. */
+    size_t logged;        /* Lines not yet taken. */
     size_t sessions_count; /* All that exist, ended ones too. */
     size_t calls_count;
     size_t live_sessions; /* Neither expired nor closed. */
     size_t waiting;       /* Calls of users and of the background; no KeepAlives, no probes. */
+    size_t roamers;       /* Of them, those in the roaming lane. */
     size_t in_flight;     /* Sent calls, ... */
     size_t expected;      /* ... those that should be answered soon, ... */
     size_t one_shots;     /* ... and those that may not be repeated. */
@@ -339,6 +374,10 @@ enum lockd_rc check_name(const char *name);
 enum lockd_rc check_usable(const struct lockd_session *s);
 bool content_fits(size_t size);
 
+/* An answer has shown this; an event, or an answer, this. */
+void engine_saw(struct engine *e, const struct position *seen);
+void engine_saw_revision(struct engine *e, uint64_t revision);
+
 /* link.c */
 bool link_init(struct engine *e);
 void link_free(struct engine *e);
@@ -355,6 +394,8 @@ void link_leave(struct engine *e, uint64_t now_ms, const char *why);
 void link_stop(struct engine *e, uint64_t now_ms);
 /* A call was refused because this is not, or no longer, the master. */
 void link_refused(struct engine *e, uint64_t now_ms, struct wire_text master);
+/* This replica's state is too old for a read: another one's may do. */
+void link_too_old(struct engine *e, uint64_t now_ms);
 void link_probe_answered(struct engine *e, uint64_t now_ms, const struct wire_reply *reply);
 /* Something was sent that wants an answer. */
 void link_watch(struct engine *e, uint64_t now_ms);
@@ -389,10 +430,18 @@ void call_acknowledge(struct call *c);
 bool call_may_repeat(const struct call *c);
 /* A page of watches, or of removals: it ends with its connection. */
 bool call_of_watches(const struct call *c);
+/* A KeepAlive, a probe, or what a cache owes: overtakes what waits. */
+bool call_is_urgent(const struct call *c);
+/* A read that says how new the state must be. */
+bool call_is_levelled(const struct call *c);
+/* May any replica answer it? */
+bool call_roams(const struct call *c);
 struct call *call_of_id(struct engine *e, uint64_t wire_id);
 void lane_init(struct lane *lane, struct lockd_session *session);
 void lane_wake(struct engine *e, struct lane *lane);
 void lanes_pump(struct engine *e, uint64_t now_ms);
+/* Only what any replica may answer. */
+void lanes_pump_roaming(struct engine *e, uint64_t now_ms);
 void lanes_wake_all(struct engine *e);
 /* The connection is gone: what may be repeated waits for the next. */
 void lanes_lost(struct engine *e, uint64_t now_ms);
@@ -413,8 +462,36 @@ void session_opened(struct lockd_session *s, struct call *c, uint64_t now_ms,
                     const struct wire_reply *reply);
 void session_keepalive_answered(struct lockd_session *s, uint64_t now_ms,
                                 const struct wire_reply *reply);
+/* Something sent at `sent_ms` has brought a shorter lease: the next KeepAlive is due for
+ * its sake. */
+void session_keepalive_sooner(struct lockd_session *s, uint64_t sent_ms);
 void session_end(struct lockd_session *s, uint64_t now_ms, enum lockd_state state);
 void session_destroy(struct lockd_session *s, uint64_t now_ms);
+
+/* cache.c */
+/* Declares it; false: out of memory. */
+bool cache_init(struct lockd_session *s);
+void cache_free(struct lockd_session *s);
+/* The session's id is known, and this connection is its. */
+void cache_session_opened(struct lockd_session *s, uint64_t sent_ms, uint64_t now_ms,
+                  uint64_t cache_ms);
+/* A KeepAlive sent at `sent_ms` was answered. */
+void cache_renewed(struct lockd_session *s, uint64_t sent_ms, uint64_t now_ms,
+                   uint64_t cache_ms);
+void cache_ended(struct lockd_session *s);
+/* How often KeepAlives are needed for its sake: the lease, or TIMER_NEVER. */
+uint64_t cache_lease_ms(const struct lockd_session *s);
+/* A read of a session that caches was answered. */
+void cache_fill(struct call *c, const struct wire_reply *reply);
+/* What is kept, as an answer of the caller's own; NULL: it can't be had. */
+struct answer *cache_answer(struct lockd_session *s, uint64_t now_ms,
+                            const struct wire_request *arguments);
+void cache_call_answered(struct call *c, uint64_t now_ms, const struct wire_reply *reply);
+void caches_invalidated(struct engine *e, const struct wire_notification *n);
+/* The connection, or its end, is not the master's any more. */
+void caches_unlinked(struct engine *e);
+/* It is a master's now. */
+void caches_anew(struct engine *e);
 
 /* lock.c */
 void lock_deadline(struct call *c, uint64_t now_ms);
@@ -482,5 +559,18 @@ void observer_read(struct call *c, uint64_t now_ms, const struct wire_reply *rep
 void observer_event(struct lockd_observer *o, uint64_t now_ms, const struct wire_event *event);
 struct lockd_leader *observer_take(struct lockd_observer *o);
 void observer_destroy(struct lockd_observer *o, uint64_t now_ms);
+
+/* log.c */
+struct log_line {
+    struct event_node event;
+    enum lockd_severity severity;
+    char text[];
+};
+
+/* Makes a line of the parts; a no-op unless somebody listens. */
+#define LOG(engine, severity, ...)                                                             \
+    log_parts((engine), (severity), (const char *const[]){__VA_ARGS__, NULL})
+void log_parts(struct engine *e, enum lockd_severity severity, const char *const *parts);
+void log_take(struct engine *e, struct log_line *line, struct engine_event *ret_event);
 
 #endif

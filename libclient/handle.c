@@ -341,8 +341,9 @@ enum lockd_rc engine_handle_call(struct lockd_handle *handle, uint64_t now_ms,
     request.if_instance = handle->instance;
     const bool is_write =
         arguments->method == WIRE_NODE_PUT || arguments->method == WIRE_NODE_DELETE;
-    return engine_call(handle->session->engine, now_ms, is_write ? handle->session : NULL,
-                       &request, timeout_ms, done, context);
+    return engine_call(handle->session->engine, now_ms,
+                       is_write || arguments->cache ? handle->session : NULL, &request,
+                       timeout_ms, done, context);
 }
 
 enum lockd_rc engine_handle_acquire(struct lockd_handle *handle, uint64_t now_ms,
@@ -363,6 +364,11 @@ enum lockd_rc engine_handle_acquire(struct lockd_handle *handle, uint64_t now_ms
 struct engine *engine_of_handle(const struct lockd_handle *handle)
 {
     return handle->session->engine;
+}
+
+struct lockd_session *engine_handle_session(const struct lockd_handle *handle)
+{
+    return handle->session;
 }
 
 const char *engine_handle_name(const struct lockd_handle *handle)

@@ -84,6 +84,8 @@ static void on_notification(struct engine *e, uint64_t now_ms, struct wire_text 
     char detail[WIRE_DETAIL_MAX];
     if (!wire_parse_notification(&e->memory, line, &n, detail)) {
         link_leave(e, now_ms, detail);
+    } else if (n.notice == WIRE_CACHE_INVALIDATE) {
+        caches_invalidated(e, &n);
     } else if (n.notice != WIRE_NO_NOTICE) {
         watches_notified(e, now_ms, &n);
     }

@@ -11,6 +11,10 @@
  *                      ^      next endpoint                         v
  *                      +--------------- one-shots answered ----- LEAVING
  *
+ * Reads that any replica may answer need no master.  Where nothing else is asked for,
+ * the first replica that can answer them is stayed with, REPLICA, until something is;
+ * and while a master is searched for, whoever is asked who it is answers them too.
+ *
  * Nothing is sent over a new connection before its far end has said that it is
  * the serving master.  So an endpoint that accepts and says nothing costs time
  * but leaves no request of unknown outcome behind.  A follower that knows no
@@ -37,6 +41,7 @@ enum {
     IDLE_MS = 30000,     /* A connection not needed is closed before the cell does it. */
     STEADY_MS = 1000,    /* One that lasted so long is worth making again at once. */
     YOUNG_DOUBLINGS = 5, /* Of the pause before one that did not. */
+    BEHIND_MS = 200,     /* A replica that is behind is not left before. */
     PATIENCE_DOUBLINGS = 3,
     CALM_DOUBLINGS = 2,
     SILENT_MS = 300,         /* Silence that is asked about, and the patience for the answer. */
@@ -67,12 +72,18 @@ void link_free(struct engine *e)
 bool link_connected(const struct link *l)
 {
     return l->state == LINK_ASKING || l->state == LINK_WAITING || l->state == LINK_READY ||
-           l->state == LINK_LEAVING;
+           l->state == LINK_REPLICA || l->state == LINK_LEAVING;
 }
 
 size_t link_unsent(const struct link *l)
 {
     return l->out.size - l->out_sent;
+}
+
+/* Is there anything that only a master can do? */
+static bool needs_master(const struct engine *e)
+{
+    return e->waiting > e->roamers || e->live_sessions > 0 || e->watches.wanted > 0;
 }
 
 static bool is_needed(const struct engine *e)
@@ -115,6 +126,7 @@ static void attempt(struct engine *e, uint64_t now_ms)
     locate_begin(&e->locate, now_ms);
     l->number++;
     l->asked = 0;
+    l->reads = false;
     l->out.size = l->out_sent = l->in.size = 0;
     l->out.failed = l->in.failed = false;
     l->out_before = 0;
@@ -126,6 +138,7 @@ static void drop(struct engine *e, uint64_t now_ms)
 {
     call_detach(e->link.probe);
     e->link.state = LINK_PAUSING;
+    caches_unlinked(e);
     lanes_lost(e, now_ms);
     watches_lost(e);
 }
@@ -202,6 +215,16 @@ void link_on_connected(struct engine *e, uint64_t now_ms)
     }
 }
 
+static void settle_down(struct engine *e, uint64_t now_ms, enum link_state state)
+{
+    struct link *l = &e->link;
+    l->reads = true;
+    l->rounds = 0;
+    l->ready_ms = l->heard_ms = now_ms;
+    e->trouble[0] = 0;
+    enter(e, state, now_ms + silent_ms(e));
+}
+
 static void ready(struct engine *e, uint64_t now_ms, uint64_t epoch)
 {
     struct link *l = &e->link;
@@ -213,17 +236,30 @@ static void ready(struct engine *e, uint64_t now_ms, uint64_t epoch)
     }
     l->epoch = epoch;
     l->silent = 0;
-    l->rounds = 0;
-    l->ready_ms = l->heard_ms = now_ms;
-    e->trouble[0] = 0;
-    enter(e, LINK_READY, now_ms + silent_ms(e));
+    settle_down(e, now_ms, LINK_READY);
+    caches_anew(e);
     lanes_wake_all(e);
+    LOG(e, LOCKD_INFO, locate_address(&e->locate), ": it is the master");
+}
+
+/* Nothing here needs more. */
+static void stay(struct engine *e, uint64_t now_ms, uint64_t epoch)
+{
+    locate_found(&e->locate, epoch);
+    settle_down(e, now_ms, LINK_REPLICA);
+    LOG(e, LOCKD_INFO, locate_address(&e->locate), ": it answers reads");
+}
+
+/* Does somebody wait for an answer whom it would cost something to go? */
+static bool is_owed(const struct engine *e)
+{
+    return e->one_shots > 0 || e->roaming.in_flight > 0;
 }
 
 /* To where the search has come, when this connection has done its duty. */
 static void move(struct engine *e, uint64_t now_ms)
 {
-    if (e->one_shots > 0) {
+    if (is_owed(e)) {
         enter(e, LINK_LEAVING, now_ms + LEAVING_MS);
         return;
     }
@@ -231,9 +267,40 @@ static void move(struct engine *e, uint64_t now_ms)
     attempt(e, now_ms);
 }
 
+/* "it is not a serving master", and who is, if it knows. */
+static void set_not_serving(struct engine *e, struct wire_text master)
+{
+    static const char head[] = "it is not a serving master";
+    static const char who[] = "; that is ";
+    char why[sizeof head + sizeof who + ENGINE_ADDRESS_MAX] = "";
+    memcpy(why, head, sizeof head);
+    if (master.size > 0 && master.size < ENGINE_ADDRESS_MAX) {
+        char *at = why + sizeof head - 1;
+        memcpy(at, who, sizeof who);
+        memcpy(at + sizeof who - 1, master.data, master.size);
+        at[sizeof who - 1 + master.size] = 0;
+    }
+    engine_set_trouble(e, why);
+}
+
+static bool is_forming(const struct wire_status *status)
+{
+    static const char forming[] = "forming";
+    return status->role.size == sizeof forming - 1 &&
+           memcmp(status->role.data, forming, sizeof forming - 1) == 0;
+}
+
 static void not_serving(struct engine *e, uint64_t now_ms, const struct wire_status *status)
 {
-    engine_set_trouble(e, "it is not a serving master");
+    e->link.reads = !is_forming(status);
+    if (e->link.reads && !needs_master(e)) {
+        stay(e, now_ms, status->epoch);
+        return;
+    }
+    set_not_serving(e, status->master_address);
+    if (e->link.reads) {
+        lanes_pump_roaming(e, now_ms);
+    }
     if (locate_hint(&e->locate, now_ms, status->master_address)) {
         move(e, now_ms);
     } else if (++e->link.asked < ASKED_MAX) {
@@ -255,7 +322,8 @@ void link_probe_answered(struct engine *e, uint64_t now_ms, const struct wire_re
         locate_learn(&e->locate, status->members[i].client);
     }
     locate_heard(&e->locate, status->epoch);
-    if (e->link.state == LINK_LEAVING || (e->link.state == LINK_READY && status->serving)) {
+    if (e->link.state == LINK_LEAVING || (e->link.state == LINK_READY && status->serving) ||
+        (e->link.state == LINK_REPLICA && !is_forming(status))) {
         e->link.calm++;
         return;
     }
@@ -268,11 +336,16 @@ void link_probe_answered(struct engine *e, uint64_t now_ms, const struct wire_re
 
 void link_refused(struct engine *e, uint64_t now_ms, struct wire_text master)
 {
+    if (e->link.state == LINK_REPLICA) {
+        link_leave(e, now_ms, "it does not answer reads");
+        return;
+    }
     if (e->link.state != LINK_READY) {
         return;
     }
     engine_set_trouble(e, "it is not the master any more");
     watches_lost(e);
+    caches_unlinked(e);
     e->link.asked = 0;
     if (locate_hint(&e->locate, now_ms, master)) {
         move(e, now_ms);
@@ -280,6 +353,14 @@ void link_refused(struct engine *e, uint64_t now_ms, struct wire_text master)
         locate_begin(&e->locate, now_ms);
         call_detach(e->link.probe);
         enter(e, LINK_WAITING, now_ms + locate_pause(&e->locate, now_ms));
+    }
+}
+
+void link_too_old(struct engine *e, uint64_t now_ms)
+{
+    const struct link *l = &e->link;
+    if (l->state == LINK_REPLICA && e->locate.count > 1 && now_ms - l->ready_ms >= BEHIND_MS) {
+        next_endpoint(e, now_ms, /* failed= */ false);
     }
 }
 
@@ -295,7 +376,8 @@ void link_watch(struct engine *e, uint64_t now_ms)
         l->calm = 0;
     }
     const uint64_t look_ms = now_ms + silent_ms(e);
-    if (l->state == LINK_READY && (!timer_set(&l->timer) || l->timer.at_ms > look_ms)) {
+    const bool is_in_use = l->state == LINK_READY || l->state == LINK_REPLICA;
+    if (is_in_use && (!timer_set(&l->timer) || l->timer.at_ms > look_ms)) {
         heap_set(&e->heap, &l->timer, look_ms);
     }
 }
@@ -365,6 +447,7 @@ void link_tick(struct engine *e, uint64_t now_ms)
         ask(e, now_ms);
         break;
     case LINK_READY:
+    case LINK_REPLICA:
         watch(e, now_ms);
         break;
     case LINK_LEAVING:
@@ -374,21 +457,34 @@ void link_tick(struct engine *e, uint64_t now_ms)
     }
 }
 
+static void pump(struct engine *e, uint64_t now_ms)
+{
+    if (e->link.state == LINK_READY) {
+        lanes_pump(e, now_ms);
+    } else {
+        lanes_pump_roaming(e, now_ms);
+    }
+}
+
 void link_settle(struct engine *e, uint64_t now_ms)
 {
     struct link *l = &e->link;
     if (l->state == LINK_NONE && is_needed(e)) {
         attempt(e, now_ms);
-    } else if (l->state == LINK_LEAVING && e->one_shots == 0) {
+    } else if (l->state == LINK_LEAVING && !is_owed(e)) {
         drop(e, now_ms);
         attempt(e, now_ms);
-    } else if (l->state == LINK_READY) {
-        lanes_pump(e, now_ms);
+    } else if (l->state == LINK_REPLICA && needs_master(e)) {
+        ask(e, now_ms);
+    } else if (l->state == LINK_READY || l->state == LINK_REPLICA) {
+        pump(e, now_ms);
         if (!is_needed(e) && !timer_set(&l->timer)) {
             watch_idle(e, now_ms);
         }
     } else if (l->state != LINK_NONE && !is_needed(e)) {
         link_stop(e, now_ms);
+    } else if (l->reads && (l->state == LINK_ASKING || l->state == LINK_WAITING)) {
+        lanes_pump_roaming(e, now_ms);
     }
     if (link_connected(l) && l->out.failed) {
         link_leave(e, now_ms, "out of memory");

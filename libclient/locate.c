@@ -62,9 +62,30 @@ static size_t host_size(struct wire_text t)
     return is_host(t.data, size) ? size : 0;
 }
 
+static bool is_local(struct wire_text t)
+{
+    const size_t prefix = sizeof ENGINE_LOCAL - 1;
+    return t.size >= prefix && memcmp(t.data, ENGINE_LOCAL, prefix) == 0;
+}
+
+/* "unix:/path", as it is. */
+static bool complete_local(struct wire_text t, char ret_address[ENGINE_ADDRESS_MAX])
+{
+    const size_t prefix = sizeof ENGINE_LOCAL - 1;
+    if (t.size <= prefix || t.data[prefix] != '/' || t.size - prefix > ENGINE_LOCAL_PATH_MAX) {
+        return false;
+    }
+    memcpy(ret_address, t.data, t.size);
+    ret_address[t.size] = 0;
+    return true;
+}
+
 /* Writes "host:port" in full.  False: not of that form. */
 static bool complete(struct wire_text t, char ret_address[ENGINE_ADDRESS_MAX])
 {
+    if (is_local(t)) {
+        return complete_local(t, ret_address);
+    }
     const size_t host = host_size(t);
     if (host == 0 || t.size + sizeof DEFAULT_PORT > ENGINE_ADDRESS_MAX) {
         return false;
@@ -120,9 +141,23 @@ bool locate_init(struct locate *l, const char *endpoints, uint64_t seed)
     return true;
 }
 
+bool locate_is_local(const struct locate *l)
+{
+    const char *address = locate_address(l);
+    return is_local((struct wire_text){.data = address, .size = strlen(address)});
+}
+
+/* An address that somebody told us is for others too. */
+static bool is_told(const struct locate *l, struct wire_text address)
+{
+    return address.size > 0 && !is_local(address) && !locate_is_local(l);
+}
+
 void locate_learn(struct locate *l, struct wire_text address)
 {
-    (void)endpoint_of(l, address);
+    if (is_told(l, address)) {
+        (void)endpoint_of(l, address);
+    }
 }
 
 const char *locate_address(const struct locate *l)
@@ -201,7 +236,7 @@ uint64_t locate_next(struct locate *l, uint64_t now_ms, bool failed)
 
 bool locate_hint(struct locate *l, uint64_t now_ms, struct wire_text address)
 {
-    const uint32_t i = address.size == 0 ? NOWHERE : endpoint_of(l, address);
+    const uint32_t i = is_told(l, address) ? endpoint_of(l, address) : NOWHERE;
     if (i == NOWHERE || i == l->current) {
         return false;
     }

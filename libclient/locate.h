@@ -9,6 +9,9 @@
  * it under a newer epoch, or a second has passed.  So a follower that has not yet
  * noticed its master's death can't hold the search up.
  *
+ * Who names a local socket means just that replica, and bears another principal there
+ * than elsewhere: from a local socket nobody is followed, and nobody is sent to one.
+ *
  * Pauses are short at first, because a fail-over takes a fraction of a second, and
  * grow when it takes longer.  All of them are jittered from the seed.
  */
@@ -18,7 +21,7 @@
 #include "libclient/engine.h"
 
 struct endpoint {
-    char address[ENGINE_ADDRESS_MAX];
+    char address[ENGINE_ADDRESS_MAX]; /* "host:port" or "unix:/path". */
     bool failed;
     uint64_t failed_ms;    /* When it last failed, ... */
     uint64_t failed_epoch; /* ... and the highest epoch seen by then. */
@@ -37,19 +40,20 @@ struct locate {
     uint64_t chance;
 };
 
-/* `endpoints` is "host[:port],...".  False: none, too many or malformed. */
+/* `endpoints` is "host[:port],unix:/path,...".  False: none, too many or malformed. */
 bool locate_init(struct locate *l, const char *endpoints, uint64_t seed);
 
 /* Adds an address, unless it is known, malformed or one too many. */
 void locate_learn(struct locate *l, struct wire_text address);
 
-/* The address to try. */
+/* The address to try, and whether it is a socket of this host. */
 const char *locate_address(const struct locate *l);
+bool locate_is_local(const struct locate *l);
 
 /* A search begins, unless one is under way. */
 void locate_begin(struct locate *l, uint64_t now_ms);
 
-/* The current endpoint is the master. */
+/* The current endpoint is what was searched for. */
 void locate_found(struct locate *l, uint64_t epoch);
 
 /* A replica was heard to have applied entries of `epoch`. */

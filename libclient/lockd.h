@@ -95,7 +95,9 @@ struct lockd_observer;
     X(LOCKD_E_NO_MEMORY, 20, "out of memory")                                                  \
     X(LOCKD_E_SYSTEM, 21, "the operating system refused; see errno")                           \
     X(LOCKD_E_PROTOCOL, 22, "the server answered what the library does not understand")        \
-    X(LOCKD_E_LOCK_DELAY, 23, "the lock is closed after its holder failed")
+    X(LOCKD_E_LOCK_DELAY, 23, "the lock is closed after its holder failed")                    \
+    X(LOCKD_E_NO_ACL, 24, "there is no ACL of this name")                                      \
+    X(LOCKD_E_TOO_OLD, 25, "no replica that answered has a state as new as asked for")
 
 enum lockd_rc {
 #define LOCKD_RC_ENUM(name, value, text) name = (value),
@@ -111,14 +113,26 @@ LOCKD_API const char *lockd_version(void);
 
 /* ----------------------------------------------------------------- clients */
 
+enum lockd_severity { LOCKD_DEBUG = 1, LOCKD_INFO, LOCKD_WARNING };
+
+/* Something that happened to the client, for people: one line without its newline,
+ * borrowed until the callback returns.  Called as all callbacks are. */
+typedef void lockd_logged(void *context, enum lockd_severity severity, const char *text);
+
 /* Set `size` to sizeof; zero means the default of each member. */
 struct lockd_client_options {
     size_t size;
-    const char *endpoints; /* "host:port,host:port,..."; default 127.0.0.1:7400.  Copied. */
-    const char *label;     /* Who you are, for people: shown by `lockctl locks`.  Default
-                            * program@host:pid. */
-    uint32_t drift_ppm;    /* Assumed largest difference of clock rates; default 10000. */
-    uint32_t connect_ms;   /* How long one endpoint may take to answer; default 1000. */
+    /* "host:port,host:port,..."; default 127.0.0.1:7400.  Copied.  "unix:/path" is the local
+     * socket of a replica; who names one stays there: if another replica is the master,
+     * calls that need it end with LOCKD_E_UNAVAILABLE, and lockd_client_trouble() says
+     * where it is. */
+    const char *endpoints;
+    const char *label;   /* Who you are, for people: shown by `lockctl locks`.  Default
+                          * program@host:pid. */
+    uint32_t drift_ppm;  /* Assumed largest difference of clock rates; default 10000. */
+    uint32_t connect_ms; /* How long one endpoint may take to answer; default 1000. */
+    lockd_logged *log;   /* NULL: nothing is logged. */
+    void *log_context;
 };
 
 LOCKD_API enum lockd_rc lockd_client_new(const struct lockd_client_options *options,
@@ -158,13 +172,35 @@ struct lockd_stat {
     enum lockd_kind kind;
     uint64_t instance, generation, lock_generation, acl_generation;
     uint64_t checksum, revision, modified_ms, size, children;
-    uint64_t lock_token; /* Of those who hold it; 0: nobody. */
+    uint64_t lock_token; /* Of those who hold it; 0: nobody.  In an answer from the cache this
+                          * and lock_generation are 0: locks are never cached. */
     bool ephemeral;      /* Goes when nobody has it open. */
 };
 
 struct lockd_entry {
     const char *name;
     struct lockd_stat stat;
+    bool denied; /* You may not read it: of `stat` only the kind is set. */
+};
+
+/* How new the state must be that answers a read. */
+enum lockd_level {
+    LOCKD_LINEARIZABLE = 0, /* None older than the newest write that anybody was told of before
+                             * the call. */
+    LOCKD_LEASE = 1,        /* The same if clocks run as evenly as the cell assumes; without a
+                             * round among the replicas.  Where the cell's leases are not firm,
+                             * as LOCKD_LINEARIZABLE. */
+    LOCKD_SEQUENTIAL = 2,   /* Of any replica, but never older than what this client has been
+                             * told before. */
+    LOCKD_STALE = 3,        /* Of any replica, as it is there. */
+};
+
+/* What a principal may do with a node: names of ACLs, which are files below
+ * /ls/<cell>/acl/; "" is anyone. */
+struct lockd_acl {
+    const char *read;   /* Content, metadata, children's names, who holds; events. */
+    const char *write;  /* Content, children, the lock, deletion. */
+    const char *change; /* These three names. */
 };
 
 /* Somebody who holds or awaits a lock, or who held it and failed. */
@@ -188,7 +224,8 @@ struct lockd_claims {
 };
 
 /* What a call brought.  In a callback: borrowed until it returns.  From a
- * synchronous form: to be given back with lockd_answer_free(). */
+ * synchronous form: to be given back with lockd_answer_free(), on any thread, be the
+ * client freed or not.  It is not to be changed: others may have been lent the same. */
 struct lockd_answer {
     enum lockd_rc rc;
     const char *detail; /* What the cell said besides; may be "". */
@@ -206,7 +243,12 @@ struct lockd_answer {
     uint64_t next;           /* locks: where to go on. */
     struct lockd_lock *lock; /* acquire, campaign, LOCKD_OK: yours, until lockd_lock_free(). */
     bool valid;              /* check: it is held so. */
-    uint64_t left_ms;        /* LOCKD_E_LOCK_DELAY: how long the lock stays closed, ... */
+    enum lockd_level level;  /* Reads: at which level it was answered. */
+    bool has_age;            /* Reads below linearizable: the state contains everything that */
+    uint64_t age_ms;         /* was acknowledged so long before it was answered. */
+    bool cached;             /* Reads: from the session's cache; no message was sent. */
+    const struct lockd_acl *acl; /* get_acl. */
+    uint64_t left_ms;            /* LOCKD_E_LOCK_DELAY: how long the lock stays closed, ... */
     const struct lockd_claim *holder; /* ... and who failed; NULL: not known. */
 };
 
@@ -245,6 +287,12 @@ struct lockd_session_options {
     uint32_t grace_ms;            /* How long jeopardy may last; default 45,000. */
     lockd_state_changed *changed; /* NULL: ask lockd_session_state(). */
     void *context;
+    /* Keep what its reads bring: content, metadata, and that there is nothing.  Reads that
+     * name the session (lockd_read_options) are answered from memory while the cache lease
+     * of the cell, some seconds at most, lasts, and never with what is out of date: writes
+     * to what is kept wait until it has been dropped here, or the lease is over.  Costs a
+     * KeepAlive a second. */
+    bool cache;
 };
 
 LOCKD_API enum lockd_rc lockd_session_open(struct lockd_client *client,
@@ -375,7 +423,7 @@ LOCKD_API enum lockd_rc lockd_resign_async(struct lockd_lock *lock, int timeout_
 
 /* Who leads, as of a revision. */
 struct lockd_leader {
-    enum lockd_rc rc;  /* LOCKD_OK; else why this name can't be observed: nothing follows. */
+    enum lockd_rc rc; /* LOCKD_OK; else why this name can't be observed: nothing follows. */
     uint64_t revision;
     uint64_t token;    /* The leader's term; 0: nobody leads. */
     const void *value; /* A NUL follows. */
@@ -406,26 +454,47 @@ LOCKD_API void lockd_observer_free(struct lockd_observer *observer); /* Takes NU
 
 #define LOCKD_ANY UINT64_MAX /* No condition. */
 
+/* For NULL in its place all is 0. */
+struct lockd_read_options {
+    size_t size;
+    enum lockd_level level; /* Default linearizable. */
+    uint32_t max_age_ms;    /* LOCKD_SEQUENTIAL, LOCKD_STALE: not of a state that may be older;
+                             * LOCKD_E_TOO_OLD when the deadline comes first.  0: any. */
+    /* A session opened with `cache`, of the same client: lockd_get and lockd_stat_node,
+     * linearizable, are answered from what it keeps, or else kept by it.  An answer from
+     * memory costs no message and no wait: then synchronous forms work everywhere, in
+     * callbacks and by hand too. */
+    struct lockd_session *session;
+};
+
 /* Of a session (executed at most once, repeated over fail-over) or, with NULL
  * for it, one-shot: then a call whose connection broke is LOCKD_E_UNKNOWN.
  * `ret_answer` (NULL: not wanted) gets an answer whenever the call was under way,
  * also with a failure, else NULL.
- * Reads are linearizable and repeated until the deadline.  Names begin with
- * /ls/<cell>/ or /ls/local/. */
-LOCKD_API enum lockd_rc lockd_get(struct lockd_client *client, const char *name, int timeout_ms,
+ * Reads are repeated until the deadline.  At any level but LOCKD_STALE no answer has a
+ * lower revision than one before it.  A client that reads at the last two levels only
+ * does so at the replica that it reached first; once a call needs the master, there.
+ * Names begin with /ls/<cell>/ or /ls/local/. */
+LOCKD_API enum lockd_rc lockd_get(struct lockd_client *client, const char *name,
+                                  const struct lockd_read_options *options, int timeout_ms,
                                   struct lockd_answer **ret_answer);
 LOCKD_API enum lockd_rc lockd_get_async(struct lockd_client *client, const char *name,
+                                        const struct lockd_read_options *options,
                                         int timeout_ms, lockd_done *done, void *context);
 LOCKD_API enum lockd_rc lockd_stat_node(struct lockd_client *client, const char *name,
+                                        const struct lockd_read_options *options,
                                         int timeout_ms, struct lockd_answer **ret_answer);
 LOCKD_API enum lockd_rc lockd_stat_node_async(struct lockd_client *client, const char *name,
+                                              const struct lockd_read_options *options,
                                               int timeout_ms, lockd_done *done, void *context);
 LOCKD_API enum lockd_rc lockd_list(struct lockd_client *client, const char *name,
-                                   const char *after, uint32_t limit, int timeout_ms,
+                                   const char *after, uint32_t limit,
+                                   const struct lockd_read_options *options, int timeout_ms,
                                    struct lockd_answer **ret_answer);
 LOCKD_API enum lockd_rc lockd_list_async(struct lockd_client *client, const char *name,
-                                         const char *after, uint32_t limit, int timeout_ms,
-                                         lockd_done *done, void *context);
+                                         const char *after, uint32_t limit,
+                                         const struct lockd_read_options *options,
+                                         int timeout_ms, lockd_done *done, void *context);
 LOCKD_API enum lockd_rc lockd_put(struct lockd_client *client, struct lockd_session *session,
                                   const char *name, const void *content, size_t size,
                                   uint64_t if_generation, int timeout_ms,
@@ -457,6 +526,26 @@ LOCKD_API enum lockd_rc lockd_locks(struct lockd_client *client, const char *nam
 LOCKD_API enum lockd_rc lockd_locks_async(struct lockd_client *client, const char *name,
                                           uint64_t next, int timeout_ms, lockd_done *done,
                                           void *context);
+
+/* The ACLs of a node.  Who may read the node may read their names; who may `change`
+ * may read and set them: members that are NULL stay as they are, `if_generation` is
+ * stat.acl_generation or LOCKD_ANY.  Only names of files that exist below
+ * /ls/<cell>/acl/ can be set (LOCKD_E_NO_ACL), and "".  The ACLs themselves are read and
+ * written as any file: a principal a line. */
+LOCKD_API enum lockd_rc lockd_get_acl(struct lockd_client *client, const char *name,
+                                      const struct lockd_read_options *options, int timeout_ms,
+                                      struct lockd_answer **ret_answer);
+LOCKD_API enum lockd_rc lockd_get_acl_async(struct lockd_client *client, const char *name,
+                                            const struct lockd_read_options *options,
+                                            int timeout_ms, lockd_done *done, void *context);
+LOCKD_API enum lockd_rc lockd_set_acl(struct lockd_client *client,
+                                      struct lockd_session *session, const char *name,
+                                      const struct lockd_acl *acl, uint64_t if_generation,
+                                      int timeout_ms, struct lockd_answer **ret_answer);
+LOCKD_API enum lockd_rc lockd_set_acl_async(struct lockd_client *client,
+                                            struct lockd_session *session, const char *name,
+                                            const struct lockd_acl *acl, uint64_t if_generation,
+                                            int timeout_ms, lockd_done *done, void *context);
 
 /* ----------------------------------------------------------------- handles */
 
@@ -498,15 +587,20 @@ LOCKD_API struct lockd_handle *lockd_handle_next(const struct lockd_session *ses
                                                  const struct lockd_handle *handle);
 
 /* As their namesakes without handle, of the instance that was opened and of the
- * handle's session. */
-LOCKD_API enum lockd_rc lockd_handle_get(struct lockd_handle *handle, int timeout_ms,
-                                         struct lockd_answer **ret_answer);
-LOCKD_API enum lockd_rc lockd_handle_get_async(struct lockd_handle *handle, int timeout_ms,
-                                               lockd_done *done, void *context);
-LOCKD_API enum lockd_rc lockd_handle_stat(struct lockd_handle *handle, int timeout_ms,
-                                          struct lockd_answer **ret_answer);
-LOCKD_API enum lockd_rc lockd_handle_stat_async(struct lockd_handle *handle, int timeout_ms,
-                                                lockd_done *done, void *context);
+ * handle's session; `session` in options is that or NULL. */
+LOCKD_API enum lockd_rc lockd_handle_get(struct lockd_handle *handle,
+                                         const struct lockd_read_options *options,
+                                         int timeout_ms, struct lockd_answer **ret_answer);
+LOCKD_API enum lockd_rc lockd_handle_get_async(struct lockd_handle *handle,
+                                               const struct lockd_read_options *options,
+                                               int timeout_ms, lockd_done *done, void *context);
+LOCKD_API enum lockd_rc lockd_handle_stat(struct lockd_handle *handle,
+                                          const struct lockd_read_options *options,
+                                          int timeout_ms, struct lockd_answer **ret_answer);
+LOCKD_API enum lockd_rc lockd_handle_stat_async(struct lockd_handle *handle,
+                                                const struct lockd_read_options *options,
+                                                int timeout_ms, lockd_done *done,
+                                                void *context);
 LOCKD_API enum lockd_rc lockd_handle_put(struct lockd_handle *handle, const void *content,
                                          size_t size, uint64_t if_generation, int timeout_ms,
                                          struct lockd_answer **ret_answer);

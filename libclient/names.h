@@ -28,6 +28,10 @@
     X(WIRE_NODE_CLOSE, "node.close")                                                           \
     X(WIRE_WATCH_ADD, "watch.add")                                                             \
     X(WIRE_WATCH_REMOVE, "watch.remove")                                                       \
+    X(WIRE_NODE_GET_ACL, "node.get_acl")                                                       \
+    X(WIRE_NODE_SET_ACL, "node.set_acl")                                                       \
+    X(WIRE_CACHE_BEGIN, "cache.begin")                                                         \
+    X(WIRE_CACHE_ACK, "cache.ack")                                                             \
     X(WIRE_CELL_STATUS, "cell.status")
 
 /* What went wrong: enum, JSON-RPC code, `data.code`, the usual message.  The
@@ -54,6 +58,8 @@
       "or the other way round")                                                                \
     X(WIRE_BAD_NAME, -32000, "bad_name", "the name is not valid")                              \
     X(WIRE_DENIED, -32000, "denied", "not allowed")                                            \
+    X(WIRE_NO_ACL, -32000, "no_acl", "there is no ACL of this name")                           \
+    X(WIRE_TOO_OLD, -32000, "too_old", "the state here is older than asked for")               \
     X(WIRE_TOO_LARGE, -32000, "too_large", "a limit on the size is exceeded")                  \
     X(WIRE_OVERLOADED, -32000, "overloaded",                                                   \
       "too much is waiting, or a limit of the cell is "                                        \
@@ -66,7 +72,15 @@
 #define WIRE_NOTICE_MAP(X)                                                                     \
     X(WIRE_WATCH_EVENT, "watch.event")                                                         \
     X(WIRE_WATCH_PROGRESS, "watch.progress")                                                   \
-    X(WIRE_WATCH_END, "watch.end")
+    X(WIRE_WATCH_END, "watch.end")                                                             \
+    X(WIRE_CACHE_INVALIDATE, "cache.invalidate")
+
+/* How new the state must be that answers a read; in the order of enum service_level. */
+#define WIRE_LEVEL_MAP(X)                                                                      \
+    X(WIRE_LINEARIZABLE, "linearizable")                                                       \
+    X(WIRE_LEASE, "lease")                                                                     \
+    X(WIRE_SEQUENTIAL, "sequential")                                                           \
+    X(WIRE_STALE, "stale")
 
 /* What a watch looks at. */
 #define WIRE_SCOPE_MAP(X)                                                                      \
@@ -99,6 +113,12 @@ enum wire_notice {
 #define WIRE_NOTICE_ENUM(notice, name) notice,
     WIRE_NOTICE_MAP(WIRE_NOTICE_ENUM)
 #undef WIRE_NOTICE_ENUM
+};
+
+enum wire_level {
+#define WIRE_LEVEL_ENUM(level, name) level,
+    WIRE_LEVEL_MAP(WIRE_LEVEL_ENUM)
+#undef WIRE_LEVEL_ENUM
 };
 
 enum wire_scope {

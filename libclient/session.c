@@ -53,10 +53,19 @@ bool session_sends(const struct lockd_session *s)
            (s->state == LOCKD_JEOPARDY && s->closing != NULL);
 }
 
+static enum lockd_severity severity_of(enum lockd_state state)
+{
+    const bool is_bad =
+        state == LOCKD_LEASE_LOW || state == LOCKD_JEOPARDY || state == LOCKD_EXPIRED;
+    return is_bad ? LOCKD_WARNING : LOCKD_INFO;
+}
+
 static void set_state(struct lockd_session *s, enum lockd_state state)
 {
     if (s->state != state) {
         s->state = state;
+        LOG(s->engine, severity_of(state), "session ", s->id_text, ": ",
+            lockd_state_text(state));
         event_state(s);
         lane_wake(s->engine, &s->lane);
     }
@@ -142,6 +151,22 @@ void session_tick(struct lockd_session *s, uint64_t now_ms)
 
 /* -------------------------------------------------------------------- lease */
 
+/* A cache's lease is the shorter one. */
+static uint64_t keepalives_every_ms(const struct lockd_session *s)
+{
+    const uint64_t cache_ms = cache_lease_ms(s);
+    return (cache_ms < s->lease_ms ? cache_ms : s->lease_ms) / KEEPALIVES_A_LEASE;
+}
+
+void session_keepalive_sooner(struct lockd_session *s, uint64_t sent_ms)
+{
+    const uint64_t at_ms = sent_ms + keepalives_every_ms(s);
+    if (at_ms < s->keepalive_ms) {
+        s->keepalive_ms = at_ms;
+        session_set_timer(s);
+    }
+}
+
 /* A request sent at `sent_ms` was answered with a lease. */
 static void extend(struct lockd_session *s, uint64_t sent_ms, uint64_t now_ms,
                    uint64_t lease_ms)
@@ -152,7 +177,7 @@ static void extend(struct lockd_session *s, uint64_t sent_ms, uint64_t now_ms,
                        ? lease_ms
                        : lease_ms * (1000000 - s->engine->config.drift_ppm) / 1000000);
     s->lease_ms = lease_ms;
-    s->keepalive_ms = sent_ms + lease_ms / KEEPALIVES_A_LEASE;
+    s->keepalive_ms = sent_ms + keepalives_every_ms(s);
     if (until_ms > s->valid_ms) {
         s->based_ms = from_ms;
         s->valid_ms = until_ms;
@@ -183,6 +208,7 @@ void session_opened(struct lockd_session *s, struct call *c, uint64_t now_ms,
         s->id_text[i] = "0123456789abcdef"[s->id >> (4 * (WIRE_SESSION_ID - 1 - i)) & 15];
     }
     memcpy(s->secret, reply->secret.data, WIRE_SECRET);
+    cache_session_opened(s, c->sent_ms, now_ms, reply->cache_ms);
     extend(s, c->sent_ms, now_ms, reply->lease_ms);
     call_end_with(c, now_ms, LOCKD_OK, reply);
 }
@@ -191,6 +217,7 @@ void session_keepalive_answered(struct lockd_session *s, uint64_t now_ms,
                                 const struct wire_reply *reply)
 {
     if (reply->error == WIRE_OK && is_lease(reply->lease_ms)) {
+        cache_renewed(s, s->keepalive->sent_ms, now_ms, reply->cache_ms);
         extend(s, s->keepalive->sent_ms, now_ms, reply->lease_ms);
     } else if (reply->error == WIRE_SESSION_EXPIRED && s->closing != NULL) {
         call_end(s->closing, now_ms, LOCKD_OK); /* It has ended, as was asked. */
@@ -225,9 +252,10 @@ static void init(struct lockd_session *s, struct engine *e,
     list_init(&s->handles);
     list_init(&s->opened);
     list_init(&s->event.at);
+    list_init(&s->cache.at);
 }
 
-static struct wire_request open_request(const struct engine *e, uint32_t lease_ms)
+static struct wire_request open_request(const struct engine *e, uint32_t lease_ms, bool cache)
 {
     return (struct wire_request){
         .method = WIRE_SESSION_OPEN,
@@ -235,7 +263,19 @@ static struct wire_request open_request(const struct engine *e, uint32_t lease_m
         .if_instance = WIRE_ANY,
         .lease_ms = lease_ms,
         .label = {.data = e->label, .size = strlen(e->label)},
+        .cache = cache,
     };
+}
+
+/* The calls that it needs as long as it lives; false: out of memory. */
+static bool make_calls(struct lockd_session *s, uint32_t lease_ms, bool cache)
+{
+    const struct wire_request keepalive = {
+        .method = WIRE_SESSION_KEEPALIVE, .if_generation = WIRE_ANY, .if_instance = WIRE_ANY};
+    const struct wire_request opening = open_request(s->engine, lease_ms, cache);
+    s->keepalive = call_new(s->engine, s, &keepalive, /* answer= */ NULL);
+    s->opening = call_new(s->engine, s, &opening, /* answer= */ NULL);
+    return s->keepalive != NULL && s->opening != NULL && (!cache || cache_init(s));
 }
 
 static struct lockd_session *session_new(struct engine *e, uint32_t lease_ms,
@@ -248,18 +288,16 @@ static struct lockd_session *session_new(struct engine *e, uint32_t lease_ms,
         return NULL;
     }
     init(s, e, options);
-    const struct wire_request keepalive = {
-        .method = WIRE_SESSION_KEEPALIVE, .if_generation = WIRE_ANY, .if_instance = WIRE_ANY};
-    const struct wire_request opening = open_request(e, lease_ms);
-    s->keepalive = call_new(e, s, &keepalive, NULL);
-    s->opening = s->keepalive == NULL ? NULL : call_new(e, s, &opening, answer);
-    if (s->opening == NULL) {
+    if (!make_calls(s, lease_ms, options != NULL && options->cache)) {
+        cache_free(s);
+        call_free(s->opening);
         call_free(s->keepalive);
         heap_forget(&e->heap, &s->timer);
         acks_free(&s->acks);
         free(s);
         return NULL;
     }
+    s->opening->answer = answer;
     list_push_back(&e->sessions, &s->at);
     e->sessions_count++;
     e->live_sessions++;
@@ -325,6 +363,7 @@ void session_end(struct lockd_session *s, uint64_t now_ms, enum lockd_state stat
     const enum lockd_rc rc = state == LOCKD_EXPIRED ? LOCKD_E_EXPIRED : LOCKD_E_CLOSED;
     s->engine->live_sessions--;
     s->valid_ms = 0;
+    cache_ended(s);
     set_state(s, state);
     session_set_timer(s);
     call_detach(s->keepalive);
@@ -388,6 +427,7 @@ void session_destroy(struct lockd_session *s, uint64_t now_ms)
         handle_destroy(LIST_OF(s->handles.next, struct lockd_handle, at));
     }
     assert(list_empty(&s->lane.unsent) && list_empty(&s->lane.sent));
+    cache_free(s);
     call_free(s->keepalive);
     assert(s->outstanding == 0);
     heap_forget(&e->heap, &s->timer);

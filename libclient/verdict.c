@@ -20,6 +20,7 @@ enum verdict {
                 * have been executed. */
     ELSEWHERE, /* Not executed this time: somebody else is the master. */
     NOT_SURE,  /* This attempt may have been executed. */
+    NOT_YET,   /* A read, of a state that was too old: another one may do. */
 };
 
 struct meaning {
@@ -67,6 +68,10 @@ static struct meaning meaning_of(enum wire_error error)
         return (struct meaning){ATTEMPT, LOCKD_E_BAD_NAME};
     case WIRE_DENIED:
         return (struct meaning){OUTCOME, LOCKD_E_DENIED};
+    case WIRE_NO_ACL:
+        return (struct meaning){OUTCOME, LOCKD_E_NO_ACL};
+    case WIRE_TOO_OLD:
+        return (struct meaning){NOT_YET, LOCKD_E_TOO_OLD};
     case WIRE_TOO_LARGE:
         return (struct meaning){ATTEMPT, LOCKD_E_TOO_LARGE};
     case WIRE_OVERLOADED:
@@ -162,27 +167,25 @@ static void upkeep_answered(struct call *c, uint64_t now_ms, const struct wire_r
 {
     struct engine *e = c->engine;
     call_detach(c);
+    const bool elsewhere = reply->error == WIRE_NOT_MASTER || reply->error == WIRE_UNAVAILABLE;
+    const bool is_keepalive = c->request.method == WIRE_SESSION_KEEPALIVE;
     if (c->request.method == WIRE_CELL_STATUS) {
         link_probe_answered(e, now_ms, reply);
-    } else if (reply->error == WIRE_NOT_MASTER || reply->error == WIRE_UNAVAILABLE) {
-        call_unsend(c, /* front= */ true);
+    } else if (elsewhere) {
+        if (is_keepalive) {
+            call_unsend(c, /* front= */ true);
+        }
         link_refused(e, now_ms, reply->master);
+    } else if (!is_keepalive) {
+        cache_call_answered(c, now_ms, reply);
     } else {
         session_keepalive_answered(c->session, now_ms, reply);
     }
 }
 
-void call_answered(struct call *c, uint64_t now_ms, const struct wire_reply *reply)
+static void judge(struct call *c, uint64_t now_ms, const struct wire_reply *reply)
 {
     struct engine *e = c->engine;
-    if (c == e->link.probe || c->request.method == WIRE_SESSION_KEEPALIVE) {
-        upkeep_answered(c, now_ms, reply);
-        return;
-    }
-    if (call_of_watches(c)) {
-        watches_page_answered(c, now_ms, reply);
-        return;
-    }
     const struct meaning m = meaning_of(reply->error);
     switch (m.verdict) {
     case OUTCOME:
@@ -196,6 +199,7 @@ void call_answered(struct call *c, uint64_t now_ms, const struct wire_reply *rep
         refused(c, now_ms, m.rc, reply);
         break;
     case ELSEWHERE:
+        e->link.reads = e->link.reads && !call_roams(c);
         call_unsend(c, /* front= */ true);
         link_refused(e, now_ms, reply->master);
         break;
@@ -207,15 +211,59 @@ void call_answered(struct call *c, uint64_t now_ms, const struct wire_reply *rep
             call_end_with(c, now_ms, LOCKD_E_UNKNOWN, reply);
         }
         break;
+    case NOT_YET:
+        c->too_old = true;
+        call_again(c, now_ms);
+        link_too_old(e, now_ms);
+        break;
     }
+}
+
+/* Is it of a state older than one that an answer has shown?  The call is to be asked
+ * again, or time would go back for who asks. */
+static bool is_behind(const struct call *c, const struct wire_reply *reply)
+{
+    return call_is_levelled(c) && c->request.level != WIRE_STALE && reply->has_position &&
+           reply->revision < c->engine->newest;
+}
+
+static void saw(struct engine *e, const struct wire_reply *reply)
+{
+    if (reply->has_position && reply->level != WIRE_STALE) {
+        engine_saw(e, &(struct position){.epoch = reply->epoch,
+                                         .revision = reply->revision,
+                                         .slot = reply->slot,
+                                         .index = reply->position});
+    }
+}
+
+void call_answered(struct call *c, uint64_t now_ms, const struct wire_reply *reply)
+{
+    struct engine *e = c->engine;
+    if (call_is_urgent(c)) {
+        upkeep_answered(c, now_ms, reply);
+        return;
+    }
+    if (call_of_watches(c)) {
+        watches_page_answered(c, now_ms, reply);
+        return;
+    }
+    if (is_behind(c, reply)) {
+        call_again(c, now_ms);
+        return;
+    }
+    saw(e, reply);
+    if (c->request.cache && c->session != NULL) {
+        cache_fill(c, reply);
+    }
+    judge(c, now_ms, reply);
 }
 
 void call_garbled(struct call *c, uint64_t now_ms, const char *detail)
 {
     struct engine *e = c->engine;
     engine_set_trouble(e, detail);
-    if (c == e->link.probe || c->request.method == WIRE_SESSION_KEEPALIVE ||
-        call_of_watches(c)) {
+    if (call_is_urgent(c) || call_of_watches(c)) {
         link_leave(e, now_ms, detail);
         return;
     }

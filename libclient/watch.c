@@ -102,6 +102,7 @@ static void destroy(struct lockd_watch *w)
     all->free[all->free_count++] = w->slot;
     heap_forget(&w->engine->heap, &w->timer);
     list_remove(&w->at);
+    free(w->marks);
     free(w);
 }
 
@@ -318,6 +319,55 @@ static bool enqueue(struct lockd_watch *w, const struct wire_event *event)
     return true;
 }
 
+/* What tells the events of one revision apart. */
+static uint64_t mark_of(const struct wire_event *event)
+{
+    const uint64_t parts[] = {event->change, event->instance, event->session, event->token};
+    uint64_t mark = 0;
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        mark = (mark ^ parts[i]) * UINT64_C(0x9e3779b97f4a7c15);
+        mark ^= mark >> 32;
+    }
+    for (size_t i = 0; i < event->name.size; i++) {
+        mark = (mark ^ (unsigned char)event->name.data[i]) * UINT64_C(0x9e3779b97f4a7c15);
+        mark ^= mark >> 32;
+    }
+    return mark;
+}
+
+/* Was it heard before the watch was set again?  Then that is used up. */
+static bool comes_again(struct lockd_watch *w, const struct wire_event *event)
+{
+    if (w->skip == 0 || event->change == WIRE_GAP || event->revision != w->heard) {
+        return false;
+    }
+    const uint64_t mark = mark_of(event);
+    for (uint32_t i = 0; i < w->skip; i++) {
+        if (w->marks[i] == mark) {
+            w->marks[i] = w->marks[--w->skip];
+            w->marks[w->skip] = mark;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Room for one more mark; false: out of memory. */
+static bool reserve_mark(struct lockd_watch *w)
+{
+    if (w->partial < w->marks_capacity) {
+        return true;
+    }
+    const uint32_t capacity = w->marks_capacity == 0 ? 4 : 2 * w->marks_capacity;
+    uint64_t *marks = realloc(w->marks, capacity * sizeof *marks);
+    if (marks == NULL) {
+        return false;
+    }
+    w->marks = marks;
+    w->marks_capacity = capacity;
+    return true;
+}
+
 static void heard(struct lockd_watch *w, const struct wire_event *event)
 {
     w->dated = true;
@@ -328,8 +378,9 @@ static void heard(struct lockd_watch *w, const struct wire_event *event)
         w->heard = event->revision;
         w->partial = 1;
         w->skip = 0;
+        w->marks[0] = mark_of(event);
     } else if (event->revision == w->heard) {
-        w->partial++;
+        w->marks[w->partial++] = mark_of(event);
     }
 }
 
@@ -340,13 +391,17 @@ static void on_event(struct engine *e, uint64_t now_ms, const struct wire_notifi
     if (w == NULL || !w->wanted || w->missed) {
         return; /* Nobody's, or told again later. */
     }
-    if (w->skip > 0 && event->change != WIRE_GAP && event->revision == w->heard) {
-        w->skip--;
-    } else if (w->observer != NULL) {
+    if (comes_again(w, event)) {
+        return;
+    }
+    const bool has_room = reserve_mark(w);
+    if (has_room && w->observer != NULL) {
         heard(w, event);
+        engine_saw_revision(e, event->revision);
         observer_event(w->observer, now_ms, event);
-    } else if (enqueue(w, event)) {
+    } else if (has_room && enqueue(w, event)) {
         heard(w, event);
+        engine_saw_revision(e, event->revision);
     } else {
         w->missed = true;
         if (w->state == WATCH_SET) {
@@ -378,6 +433,7 @@ void watches_notified(struct engine *e, uint64_t now_ms, const struct wire_notif
     case WIRE_WATCH_END:
         link_refused(e, now_ms, n->master);
         break;
+    case WIRE_CACHE_INVALIDATE: /* No watch's. */
     case WIRE_NO_NOTICE:
         break;
     }

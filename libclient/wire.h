@@ -32,8 +32,12 @@ enum {
     WIRE_ACK_RANGES_MAX = 16,
     WIRE_LEASE_MS_MIN = 1000, /* Of a session. */
     WIRE_LEASE_MS_MAX = 60000,
-    WIRE_DELAY_MS_MAX = 60000, /* A lock-delay. */
-    WIRE_WATCHES_MAX = 1000,   /* Of one watch.add or watch.remove. */
+    WIRE_DELAY_MS_MAX = 60000,     /* A lock-delay. */
+    WIRE_WATCHES_MAX = 1000,       /* Of one watch.add or watch.remove. */
+    WIRE_INVALIDATE_MAX = 1000,    /* Names in one cache.invalidate. */
+    WIRE_READ_WAIT_MS_MAX = 60000, /* For a sequential read's revision. */
+    WIRE_ACL_NAME_MAX = 64,        /* Octets of an ACL's name. */
+    WIRE_RIGHTS = 3, /* Read, write, change: in this order wherever there are three. */
 };
 
 #define WIRE_NUMBER_MAX ((UINT64_C(1) << 53) - 1)
@@ -75,6 +79,7 @@ enum wire_mode { WIRE_MODE_NONE, WIRE_EXCLUSIVE, WIRE_SHARED };
 /* `wait_ms` of an acquire that waits for ever; the member is left out then. */
 #define WIRE_FOR_EVER UINT64_MAX
 #define WIRE_WAIT_MS_MAX UINT32_MAX /* Of one that doesn't. */
+#define WIRE_AGE_MS_MAX UINT32_MAX  /* Of a state that a read asks for. */
 
 struct wire_range {
     uint64_t first, last;
@@ -106,6 +111,20 @@ struct wire_request {
                              * NODE_CLOSE must have it. */
     struct wire_text after;
     uint32_t limit; /* 0: the server's. */
+
+    /* NODE_GET, NODE_STAT, NODE_LIST, NODE_GET_ACL. */
+    enum wire_level level; /* Linearizable unless given. */
+    uint64_t min_revision; /* With level "sequential"; 0 unless given. */
+    uint64_t read_wait_ms; /* With level "sequential": member `wait_ms`; 0 unless given. */
+    uint64_t max_age_ms;   /* With levels "sequential" and "stale"; 0, not printed: any. */
+
+    bool cache;            /* SESSION_OPEN; NODE_GET and NODE_STAT, which then have `session`
+                            * and are linearizable. */
+    uint64_t cache_number; /* CACHE_ACK: member `number`. */
+
+    /* NODE_SET_ACL: members `read`, `write`, `change`, each a name or "" for anyone; one
+     * that is left out (data NULL) stays as it is.  `if_generation` is the ACL generation. */
+    struct wire_text acl[WIRE_RIGHTS];
 
     /* Of a session's requests: the credential as session.open gave it, and what
      * makes a retry be recognised.  `ack` on the wire: [floor, [first, last], ...]. */
@@ -169,6 +188,8 @@ struct wire_stat {
 struct wire_child {
     struct wire_text name;
     struct wire_stat stat;
+    bool denied; /* The caller may not read it: printed as `"denied":true` beside name and kind.
+                  */
 };
 
 /* A holder or waiter of a lock. */
@@ -220,9 +241,12 @@ struct wire_status {
     bool low_space;
     uint64_t sessions, locks_held, locks_waiting, locks_delayed, opens, watches;
     uint64_t history_bytes, history_floor;
-    uint64_t stretch_ms; /* 0, and not printed: leases are not stretched. */
-    bool survives_known; /* Only the master knows. */
-    uint64_t survives;   /* How many more replicas may fail. */
+    uint64_t cached, held; /* Names that clients keep; commands that wait for them. */
+    bool has_age;          /* The state here contains all that was acknowledged ... */
+    uint64_t age_ms;       /* ... so long ago. */
+    uint64_t stretch_ms;   /* 0, and not printed: leases are not stretched. */
+    bool survives_known;   /* Only the master knows. */
+    uint64_t survives;     /* How many more replicas may fail. */
     const struct wire_member *members;
     uint32_t members_count;
 };
@@ -256,7 +280,18 @@ struct wire_reply {
 
     uint64_t session; /* SESSION_OPEN: with `secret` the credential. */
     struct wire_text secret;
-    uint64_t lease_ms;             /* SESSION_OPEN, SESSION_KEEPALIVE. */
+    uint64_t lease_ms;     /* SESSION_OPEN, SESSION_KEEPALIVE. */
+    uint64_t cache_ms;     /* The same, and CACHE_BEGIN; 0, and not printed: none. */
+    bool cached;           /* NODE_GET, NODE_STAT, NO_NODE of either: it may be kept, ... */
+    uint64_t cache_number; /* ... printed as `cached` with this number.  CACHE_BEGIN: as
+                            * `number`. */
+    enum wire_level level; /* NODE_GET, NODE_STAT, NODE_LIST, NODE_GET_ACL, with a result
+                            * or an error that the state decided: there it is printed unless
+                            * it is linearizable. */
+    bool has_age;
+    uint64_t age_ms; /* With `level`, if known. */
+    bool has_acl;    /* NODE_GET_ACL: `"acl":{"read":...,"write":...,"change":...}` */
+    struct wire_text acl[WIRE_RIGHTS];
     uint64_t token;                /* LOCK_ACQUIRE. */
     struct wire_text sequencer;    /* LOCK_ACQUIRE: "NAME:MODE:TOKEN", exclusive or shared. */
     const struct wire_lock *locks; /* LOCK_LIST: one with a name, a page without. */
@@ -284,6 +319,10 @@ bool wire_parse_reply(struct wire_memory *m, enum wire_method method, struct wir
  *     {"jsonrpc":"2.0","method":"watch.event","params":{"watch":7,"event":{...}}}
  *     {"jsonrpc":"2.0","method":"watch.progress","params":{"revision":9}}
  *     {"jsonrpc":"2.0","method":"watch.end","params":{"code":"not_master","master":"h:p",...}}
+ *     {"jsonrpc":"2.0","method":"cache.invalidate","params":{"session":"...","number":4,
+ *                                                            "names":["/ls/c/x",...]}}
+ *
+ * and with "all":true in the place of names; also when they are more than a line holds.
  */
 struct wire_event {
     enum wire_change change; /* On the wire `kind`: "created", ..., "gap". */
@@ -317,6 +356,10 @@ struct wire_notification {
     uint64_t revision;       /* PROGRESS. */
     struct wire_text master; /* END: client address of the master, or empty. */
     uint64_t master_id;
+    uint64_t session;              /* INVALIDATE: public id; 16 hexadecimal digits. */
+    uint64_t number;               /* INVALIDATE. */
+    const struct wire_text *names; /* INVALIDATE: whole names. */
+    uint32_t names_count;          /* 0: all. */
 };
 
 /* A whole line is the head, which names the watch, and the tail, with its newline. */
@@ -336,6 +379,7 @@ bool wire_parse_notification(struct wire_memory *m, struct wire_text line,
 const char *wire_method_name(enum wire_method method);
 const char *wire_notice_name(enum wire_notice notice);
 const char *wire_scope_name(enum wire_scope scope);
+const char *wire_level_name(enum wire_level level);
 const char *wire_change_name(enum wire_change change);
 const char *wire_error_name(enum wire_error error);
 const char *wire_error_text(enum wire_error error);

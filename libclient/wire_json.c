@@ -264,6 +264,18 @@ bool wire_mode_of(struct wire_text word, enum wire_mode *ret_mode)
     return false;
 }
 
+bool wire_level_of(struct wire_text word, enum wire_level *ret_level)
+{
+#define LEVEL_MATCH(level, name)                                                               \
+    if (wire_text_is(word, name, sizeof(name) - 1)) {                                          \
+        *ret_level = level;                                                                    \
+        return true;                                                                           \
+    }
+    WIRE_LEVEL_MAP(LEVEL_MATCH)
+#undef LEVEL_MATCH
+    return false;
+}
+
 static bool is_hex(struct wire_text text)
 {
     for (size_t i = 0; i < text.size; i++) {

@@ -36,6 +36,7 @@ bool wire_json_id(const struct wire_json *json);
 
 bool wire_kind_of(struct wire_text word, enum wire_kind *ret_kind);
 bool wire_mode_of(struct wire_text word, enum wire_mode *ret_mode);
+bool wire_level_of(struct wire_text word, enum wire_level *ret_level);
 
 /* Is `text` a credential, "ID-SECRET", of a session other than 0?  The secret is
  * borrowed from it. */

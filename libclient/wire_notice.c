@@ -11,6 +11,9 @@
 #include <assert.h>
 #include <stdio.h>
 
+/* An invalidation's names end before this, so that what follows still fits into the line. */
+enum { NAMES_OCTETS_MAX = WIRE_LINE_MAX - 64 };
+
 /* ----------------------------------------------------------------- printing */
 
 #define PUT_HEAD(b, notice)                                                                    \
@@ -109,8 +112,32 @@ void wire_print_event_tail(struct wire_buffer *b, const struct wire_event *event
     WIRE_PUT(b, "}}}\n");
 }
 
+/* The names, or that all is meant, which is always true enough, if they are more than
+ * a line holds. */
+static void put_invalidate(struct wire_buffer *b, const struct wire_notification *n,
+                           size_t line_from)
+{
+    WIRE_PUT(b, "\"session\":");
+    wire_put_hex(b, n->session);
+    PUT_NUMBER(b, "number", n->number);
+    const size_t names_from = b->size;
+    WIRE_PUT(b, ",\"names\":[");
+    for (uint32_t i = 0; i < n->names_count; i++) {
+        if (i > 0) {
+            WIRE_PUT(b, ",");
+        }
+        wire_put_string(b, n->names[i]);
+    }
+    WIRE_PUT(b, "]");
+    if (n->names_count == 0 || b->size - line_from > NAMES_OCTETS_MAX) {
+        b->size = names_from;
+        PUT_BOOL(b, "all", true);
+    }
+}
+
 void wire_print_notification(struct wire_buffer *b, const struct wire_notification *n)
 {
+    const size_t line_from = b->size;
     switch (n->notice) {
     case WIRE_WATCH_EVENT:
         wire_print_event_head(b, n->watch);
@@ -131,6 +158,10 @@ void wire_print_notification(struct wire_buffer *b, const struct wire_notificati
         if (n->master_id > 0) {
             PUT_NUMBER(b, "master_id", n->master_id);
         }
+        break;
+    case WIRE_CACHE_INVALIDATE:
+        PUT_HEAD(b, WIRE_CACHE_INVALIDATE);
+        put_invalidate(b, n, line_from);
         break;
     case WIRE_NO_NOTICE:
     default:
@@ -236,6 +267,31 @@ static bool take_event(struct wire_take *t, const json_t *params, struct wire_no
            wire_maybe_number(t, object, "count", &e->count) && take_node(t, object, e);
 }
 
+static bool take_invalidate(struct wire_take *t, const json_t *params,
+                            struct wire_notification *n)
+{
+    const json_t *array = json_object_get(params, "names");
+    const size_t count = json_array_size(array);
+    bool all = false;
+    if (!wire_take_hex(t, params, "session", &n->session) ||
+        !wire_take_number(t, params, "number", &n->number) ||
+        !wire_maybe_bool(t, params, "all", &all)) {
+        return false;
+    }
+    if (all) {
+        return true;
+    }
+    struct wire_text *names = wire_carve(t, count * sizeof *names);
+    for (size_t i = 0; i < count; i++) {
+        if (!wire_json_text(json_array_get(array, i), &names[i])) {
+            return wire_take_refuse(t, "names");
+        }
+    }
+    n->names = names;
+    n->names_count = (uint32_t)count;
+    return count > 0 || wire_take_refuse(t, "names");
+}
+
 static bool take_notification(struct wire_take *t, const json_t *root,
                               struct wire_notification *n)
 {
@@ -256,19 +312,23 @@ static bool take_notification(struct wire_take *t, const json_t *root,
     case WIRE_WATCH_END:
         return wire_maybe_text(t, params, "master", &n->master) &&
                wire_maybe_number(t, params, "master_id", &n->master_id);
+    case WIRE_CACHE_INVALIDATE:
+        return take_invalidate(t, params, n);
     case WIRE_NO_NOTICE:
         break;
     }
     return true;
 }
 
-/* What is carved for an event, at most. */
+/* What is carved for a notification, at most. */
 static size_t room(const json_t *root)
 {
-    const json_t *event = json_object_get(json_object_get(root, "params"), "event");
+    const json_t *params = json_object_get(root, "params");
+    const json_t *event = json_object_get(params, "event");
     const json_t *content = json_object_get(event, "content_base64");
     const json_t *old = json_object_get(event, "old_content_base64");
-    return wire_base64_bound(json_string_length(content)) +
+    return json_array_size(json_object_get(params, "names")) * sizeof(struct wire_text) +
+           wire_base64_bound(json_string_length(content)) +
            wire_base64_bound(json_string_length(old)) + 1;
 }
 

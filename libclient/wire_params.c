@@ -82,6 +82,21 @@ static bool take_limit(struct wire_parse *p, const char *name, const json_t *val
     return true;
 }
 
+/* Which of the three: `name` is one of wire_right_name(). */
+static bool take_acl(struct wire_parse *p, const char *name, const json_t *value)
+{
+    unsigned right = 0;
+    while (strcmp(wire_right_name(right), name) != 0) {
+        right++;
+    }
+    struct wire_text *acl = &p->request.acl[right];
+    return (wire_json_text(value, acl) && acl->size <= WIRE_ACL_NAME_MAX) ||
+           wire_refuse(p, WIRE_INVALID_PARAMS,
+                       "\"%s\" must be the name of an ACL, of at most %d octets, or \"\" for "
+                       "anyone",
+                       name, WIRE_ACL_NAME_MAX);
+}
+
 static bool take_content_once(struct wire_parse *p)
 {
     if (p->request.has_content) {
@@ -204,6 +219,11 @@ static bool take_label(struct wire_parse *p, const char *name, const json_t *val
                        name, WIRE_LABEL_MAX);
 }
 
+static bool take_cache_number(struct wire_parse *p, const char *name, const json_t *value)
+{
+    return take_positive(p, name, value, &p->request.cache_number);
+}
+
 /* -------------------------------------------------------------------- locks */
 
 static bool take_mode(struct wire_parse *p, const char *name, const json_t *value)
@@ -279,18 +299,23 @@ static bool take_skip(struct wire_parse *p, const char *name, const json_t *valu
 /* ---------------------------------------------------------------- the table */
 
 #define OF(method) (1U << (method))
+#define BIT(parameter) (UINT64_C(1) << (parameter))
 
 enum {
-    READS = OF(WIRE_NODE_GET) | OF(WIRE_NODE_LIST) | OF(WIRE_NODE_STAT),
-    WRITES = OF(WIRE_NODE_PUT) | OF(WIRE_NODE_CREATE) | OF(WIRE_NODE_DELETE),
+    CACHED = OF(WIRE_NODE_GET) | OF(WIRE_NODE_STAT),
+    READS = CACHED | OF(WIRE_NODE_LIST) | OF(WIRE_NODE_GET_ACL),
+    WRITES =
+        OF(WIRE_NODE_PUT) | OF(WIRE_NODE_CREATE) | OF(WIRE_NODE_DELETE) | OF(WIRE_NODE_SET_ACL),
+    /* Of a session, but none of its commands. */
+    ALIVE = OF(WIRE_SESSION_KEEPALIVE) | OF(WIRE_CACHE_BEGIN) | OF(WIRE_CACHE_ACK),
     LOCKING = OF(WIRE_LOCK_ACQUIRE) | OF(WIRE_LOCK_RELEASE),
     OPENING = OF(WIRE_NODE_OPEN) | OF(WIRE_NODE_CLOSE),
     WITH_CONTENT = OF(WIRE_NODE_PUT) | OF(WIRE_NODE_CREATE) | OF(WIRE_NODE_OPEN),
     LISTS = OF(WIRE_NODE_LIST) | OF(WIRE_LOCK_LIST),
 
     NAMED = READS | WRITES | LOCKING | OPENING,
-    PINNED = READS | OF(WIRE_NODE_PUT) | OF(WIRE_NODE_DELETE) | OPENING |
-             OF(WIRE_LOCK_ACQUIRE) | OF(WIRE_LOCK_LIST),
+    GUARDED = OF(WIRE_NODE_PUT) | OF(WIRE_NODE_DELETE) | OF(WIRE_NODE_SET_ACL),
+    PINNED = READS | GUARDED | OPENING | OF(WIRE_LOCK_ACQUIRE) | OF(WIRE_LOCK_LIST),
     /* Commands that there are only in a session, and those that it may send. */
     OWNED = OF(WIRE_SESSION_CLOSE) | LOCKING | OF(WIRE_LOCK_CANCEL) | OPENING,
     COMMANDS = OWNED | WRITES,
@@ -308,14 +333,22 @@ static const struct parameter {
     {"kind", take_kind, OF(WIRE_NODE_CREATE), OF(WIRE_NODE_CREATE)},
     {"create", take_kind, OF(WIRE_NODE_OPEN), 0},
     {"ephemeral", take_ephemeral, OF(WIRE_NODE_OPEN), 0},
-    {"if_generation", take_if_generation, OF(WIRE_NODE_PUT) | OF(WIRE_NODE_DELETE), 0},
+    {"if_generation", take_if_generation, GUARDED, 0},
     {"if_instance", take_if_instance, PINNED, OF(WIRE_NODE_CLOSE)},
     {"after", take_after, OF(WIRE_NODE_LIST), 0},
     {"after", take_after_instance, OF(WIRE_LOCK_LIST), 0},
     {"skip", take_skip, OF(WIRE_LOCK_LIST), 0},
     {"limit", take_limit, LISTS, 0},
-    {"session", take_session, COMMANDS | OF(WIRE_SESSION_KEEPALIVE),
-     OWNED | OF(WIRE_SESSION_KEEPALIVE)},
+    {"level", wire_take_level, READS, 0},
+    {"min_revision", wire_take_min_revision, READS, 0},
+    {"wait_ms", wire_take_read_wait_ms, READS, 0},
+    {"max_age_ms", wire_take_max_age_ms, READS, 0},
+    {"cache", wire_take_cache, CACHED | OF(WIRE_SESSION_OPEN), 0},
+    {"number", take_cache_number, OF(WIRE_CACHE_ACK), OF(WIRE_CACHE_ACK)},
+    {"read", take_acl, OF(WIRE_NODE_SET_ACL), 0},
+    {"write", take_acl, OF(WIRE_NODE_SET_ACL), 0},
+    {"change", take_acl, OF(WIRE_NODE_SET_ACL), 0},
+    {"session", take_session, COMMANDS | ALIVE | CACHED, OWNED | ALIVE},
     {"request", take_request, COMMANDS, OWNED},
     {"ack", take_ack, COMMANDS, 0},
     {"lease_ms", take_lease_ms, OF(WIRE_SESSION_OPEN), 0},
@@ -333,7 +366,7 @@ static const struct parameter {
 };
 
 enum { PARAMETERS = sizeof parameters / sizeof parameters[0] };
-static_assert(PARAMETERS <= 32 && WIRE_CELL_STATUS < 32, "each is a bit of an unsigned");
+static_assert(PARAMETERS <= 64 && WIRE_CELL_STATUS < 32, "each is a bit of its set");
 
 /* The index of the parameter of that name that the method takes, or PARAMETERS. */
 static unsigned find_parameter(enum wire_method method, const char *name)
@@ -417,7 +450,7 @@ static bool check_lock_list(struct wire_parse *p)
 bool wire_take_params(struct wire_parse *p, json_t *params)
 {
     const enum wire_method method = p->request.method;
-    unsigned seen = 0;
+    uint64_t seen = 0;
     bool has_ack = false;
     const char *name;
     json_t *value;
@@ -431,14 +464,15 @@ bool wire_take_params(struct wire_parse *p, json_t *params)
         if (!parameters[i].take(p, parameters[i].name, value)) {
             return false;
         }
-        seen |= 1U << i;
+        seen |= BIT(i);
         has_ack = has_ack || parameters[i].take == take_ack;
     }
     for (unsigned i = 0; i < PARAMETERS; i++) {
-        if ((parameters[i].required & OF(method)) != 0 && (seen & 1U << i) == 0) {
+        if ((parameters[i].required & OF(method)) != 0 && (seen & BIT(i)) == 0) {
             return wire_refuse(p, WIRE_INVALID_PARAMS, "%s needs the parameter \"%s\"",
                                wire_method_name(method), parameters[i].name);
         }
     }
-    return check_node(p) && check_session(p, has_ack) && check_lock_list(p);
+    return check_node(p) && check_session(p, has_ack) && check_lock_list(p) &&
+           ((READS & OF(method)) == 0 || wire_check_read(p, params));
 }

@@ -63,6 +63,59 @@ static void put_position(struct wire_buffer *b, const struct wire_reply *reply, 
     WIRE_PUT(b, "]");
 }
 
+/* How new the state was that answered a read, and whether the answer may be kept. */
+static void put_level(struct wire_buffer *b, const struct wire_reply *reply)
+{
+    if (reply->level == WIRE_LINEARIZABLE) {
+        WIRE_PUT(b, ",\"level\":\"linearizable\"");
+    } else {
+        PUT_STRING(b, "level", wire_word(wire_level_name(reply->level)));
+    }
+    if (reply->has_age) {
+        PUT_NUMBER(b, "age_ms", reply->age_ms);
+    }
+    if (reply->cached) {
+        PUT_NUMBER(b, "cached", reply->cache_number);
+    }
+}
+
+static void put_cache_ms(struct wire_buffer *b, const struct wire_reply *reply)
+{
+    if (reply->cache_ms != 0) {
+        PUT_NUMBER(b, "cache_ms", reply->cache_ms);
+    }
+}
+
+static void put_acl(struct wire_buffer *b, const struct wire_reply *reply)
+{
+    assert(reply->has_acl);
+    WIRE_PUT(b, "\"acl\":{");
+    for (unsigned i = 0; i < WIRE_RIGHTS; i++) {
+        if (i > 0) {
+            WIRE_PUT(b, ",");
+        }
+        wire_put_string(b, wire_word(wire_right_name(i)));
+        WIRE_PUT(b, ":");
+        wire_put_string(b, reply->acl[i]);
+    }
+    WIRE_PUT(b, "}");
+}
+
+/* Of one that the caller may not read only what the directory itself tells. */
+static void put_child(struct wire_buffer *b, const struct wire_child *child)
+{
+    WIRE_PUT(b, "{\"name\":");
+    wire_put_string(b, child->name);
+    if (child->denied) {
+        PUT_STRING(b, "kind", wire_word(wire_kind_word(child->stat.kind)));
+        PUT_BOOL(b, "denied", true);
+    } else {
+        WIRE_PUT(b, ",");
+        put_stat(b, &child->stat);
+    }
+    WIRE_PUT(b, "}");
+}
+
 /* As many as fit into a line; false: not all. */
 static bool put_children(struct wire_buffer *b, const struct wire_reply *reply,
                          size_t line_from)
@@ -70,15 +123,10 @@ static bool put_children(struct wire_buffer *b, const struct wire_reply *reply,
     WIRE_PUT(b, "\"entries\":[");
     uint32_t count = 0;
     while (count < reply->children_count && b->size - line_from <= LIST_OCTETS_MAX) {
-        const struct wire_child *child = &reply->children[count];
         if (count > 0) {
             WIRE_PUT(b, ",");
         }
-        WIRE_PUT(b, "{\"name\":");
-        wire_put_string(b, child->name);
-        WIRE_PUT(b, ",");
-        put_stat(b, &child->stat);
-        WIRE_PUT(b, "}");
+        put_child(b, &reply->children[count]);
         count++;
     }
     WIRE_PUT(b, "]");
@@ -185,6 +233,8 @@ static void put_counts(struct wire_buffer *b, const struct wire_status *s)
     PUT_NUMBER(b, "watches", s->watches);
     PUT_NUMBER(b, "history_bytes", s->history_bytes);
     PUT_NUMBER(b, "history_floor", s->history_floor);
+    PUT_NUMBER(b, "cached", s->cached);
+    PUT_NUMBER(b, "held", s->held);
     if (s->stretch_ms != 0) {
         PUT_NUMBER(b, "stretch_ms", s->stretch_ms);
     }
@@ -207,6 +257,9 @@ static void put_status(struct wire_buffer *b, const struct wire_status *s)
     }
     PUT_NUMBER(b, "epoch", s->epoch);
     PUT_NUMBER(b, "revision", s->revision);
+    if (s->has_age) {
+        PUT_NUMBER(b, "age_ms", s->age_ms);
+    }
     PUT_NUMBER(b, "slot_chosen", s->slot_chosen);
     PUT_NUMBER(b, "slot_applied", s->slot_applied);
     PUT_NUMBER(b, "slot_last", s->slot_last);
@@ -239,16 +292,20 @@ static void put_result(struct wire_buffer *b, const struct wire_reply *reply, si
         wire_put_content(b, reply->content);
         WIRE_PUT(b, ",");
         put_stat(b, &reply->stat);
-        WIRE_PUT(b, ",\"level\":\"linearizable\"");
+        put_level(b, reply);
         break;
     case WIRE_NODE_STAT:
         put_stat(b, &reply->stat);
-        WIRE_PUT(b, ",\"level\":\"linearizable\"");
+        put_level(b, reply);
+        break;
+    case WIRE_NODE_GET_ACL:
+        put_acl(b, reply);
+        put_level(b, reply);
         break;
     case WIRE_NODE_LIST: {
         const bool all = put_children(b, reply, line_from);
         PUT_BOOL(b, "more", reply->more || !all);
-        WIRE_PUT(b, ",\"level\":\"linearizable\"");
+        put_level(b, reply);
         break;
     }
     case WIRE_NODE_PUT:
@@ -257,6 +314,7 @@ static void put_result(struct wire_buffer *b, const struct wire_reply *reply, si
         PUT_BOOL(b, "created", reply->created);
         break;
     case WIRE_NODE_CREATE:
+    case WIRE_NODE_SET_ACL:
         put_stat(b, &reply->stat);
         break;
     case WIRE_NODE_DELETE:
@@ -266,6 +324,7 @@ static void put_result(struct wire_buffer *b, const struct wire_reply *reply, si
     case WIRE_NODE_CLOSE:
     case WIRE_WATCH_ADD:
     case WIRE_WATCH_REMOVE:
+    case WIRE_CACHE_ACK:
         first = true;
         break;
     case WIRE_SESSION_OPEN:
@@ -273,10 +332,17 @@ static void put_result(struct wire_buffer *b, const struct wire_reply *reply, si
         WIRE_PUT(b, ",\"session_id\":");
         wire_put_hex(b, reply->session);
         PUT_NUMBER(b, "lease_ms", reply->lease_ms);
+        put_cache_ms(b, reply);
         break;
     case WIRE_SESSION_KEEPALIVE:
         WIRE_PUT(b, "\"lease_ms\":");
         wire_put_number(b, reply->lease_ms);
+        put_cache_ms(b, reply);
+        break;
+    case WIRE_CACHE_BEGIN:
+        WIRE_PUT(b, "\"number\":");
+        wire_put_number(b, reply->cache_number);
+        put_cache_ms(b, reply);
         break;
     case WIRE_LOCK_ACQUIRE:
         WIRE_PUT(b, "\"token\":");
@@ -330,6 +396,9 @@ static void put_error(struct wire_buffer *b, const struct wire_reply *reply)
     }
     if (reply->master_id > 0) {
         PUT_NUMBER(b, "master_id", reply->master_id);
+    }
+    if (reply->level != WIRE_LINEARIZABLE || reply->cached) {
+        put_level(b, reply);
     }
     if (reply->has_position) {
         put_position(b, reply, false);

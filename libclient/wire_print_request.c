@@ -90,6 +90,33 @@ static void give_true(struct wire_buffer *b, const char *member)
     wire_append(b, member, strlen(member));
 }
 
+/* How a read is to be answered. */
+static void give_level(struct wire_buffer *b, const struct wire_request *r)
+{
+    GIVE_UNLESS(b, "if_instance", r->if_instance, WIRE_ANY);
+    if (r->level != WIRE_LINEARIZABLE) {
+        GIVE_STRING(b, "level", wire_word(wire_level_name(r->level)));
+    }
+    GIVE_UNLESS(b, "min_revision", r->min_revision, 0);
+    GIVE_UNLESS(b, "wait_ms", r->read_wait_ms, 0);
+    GIVE_UNLESS(b, "max_age_ms", r->max_age_ms, 0);
+    if (r->cache) {
+        give_true(b, "\"cache\":true");
+    }
+}
+
+static void give_acl(struct wire_buffer *b, const struct wire_request *r)
+{
+    for (unsigned i = 0; i < WIRE_RIGHTS; i++) {
+        if (r->acl[i].data != NULL) {
+            put_comma(b);
+            wire_put_string(b, wire_word(wire_right_name(i)));
+            WIRE_PUT(b, ":");
+            wire_put_string(b, r->acl[i]);
+        }
+    }
+}
+
 static void give_after(struct wire_buffer *b, struct wire_text after)
 {
     if (after.size > 0) {
@@ -224,7 +251,7 @@ static void give_params(struct wire_buffer *b, const struct wire_request *r)
     case WIRE_NODE_LIST:
         give_after(b, r->after);
         GIVE_UNLESS(b, "limit", r->limit, 0);
-        GIVE_UNLESS(b, "if_instance", r->if_instance, WIRE_ANY);
+        give_level(b, r);
         break;
     case WIRE_LOCK_LIST:
         GIVE_UNLESS(b, "after", r->after_instance, 0);
@@ -236,6 +263,9 @@ static void give_params(struct wire_buffer *b, const struct wire_request *r)
         GIVE_UNLESS(b, "lease_ms", r->lease_ms, 0);
         if (r->label.size > 0) {
             GIVE_STRING(b, "label", r->label);
+        }
+        if (r->cache) {
+            give_true(b, "\"cache\":true");
         }
         break;
     case WIRE_LOCK_ACQUIRE:
@@ -250,7 +280,15 @@ static void give_params(struct wire_buffer *b, const struct wire_request *r)
         break;
     case WIRE_NODE_GET:
     case WIRE_NODE_STAT:
-        GIVE_UNLESS(b, "if_instance", r->if_instance, WIRE_ANY);
+    case WIRE_NODE_GET_ACL:
+        give_level(b, r);
+        break;
+    case WIRE_NODE_SET_ACL:
+        give_acl(b, r);
+        give_conditions(b, r);
+        break;
+    case WIRE_CACHE_ACK:
+        GIVE_NUMBER(b, "number", r->cache_number);
         break;
     case WIRE_NODE_OPEN:
         give_open(b, r);
@@ -270,6 +308,7 @@ static void give_params(struct wire_buffer *b, const struct wire_request *r)
         break;
     case WIRE_SESSION_KEEPALIVE:
     case WIRE_SESSION_CLOSE:
+    case WIRE_CACHE_BEGIN:
     case WIRE_CELL_STATUS:
         break;
     case WIRE_NO_METHOD:

@@ -63,10 +63,53 @@ static bool take_position(struct parse *p, const json_t *object)
            wire_take_number(&p->take, object, "revision", &p->reply.revision);
 }
 
+/* What put_level() of wire_print.c says; a read that says nothing is linearizable. */
+static bool take_level(struct parse *p, const json_t *object)
+{
+    const json_t *level = json_object_get(object, "level");
+    struct wire_text word;
+    if (level != NULL &&
+        !(wire_json_text(level, &word) && wire_level_of(word, &p->reply.level))) {
+        return wire_take_refuse(&p->take, "level");
+    }
+    p->reply.has_age = json_object_get(object, "age_ms") != NULL;
+    p->reply.cached = json_object_get(object, "cached") != NULL;
+    return wire_maybe_number(&p->take, object, "age_ms", &p->reply.age_ms) &&
+           wire_maybe_number(&p->take, object, "cached", &p->reply.cache_number);
+}
+
+static bool take_acl(struct parse *p, const json_t *result)
+{
+    const json_t *acl = json_object_get(result, "acl");
+    for (unsigned i = 0; i < WIRE_RIGHTS; i++) {
+        if (!wire_take_text(&p->take, acl, wire_right_name(i), &p->reply.acl[i])) {
+            return false;
+        }
+    }
+    p->reply.has_acl = true;
+    return true;
+}
+
 static bool take_content(struct parse *p, const json_t *result)
 {
     p->reply.has_content = true;
     return wire_take_content(&p->take, result, "content", "content_base64", &p->reply.content);
+}
+
+static bool take_child(struct parse *p, const json_t *entry, struct wire_child *ret_child)
+{
+    struct wire_text kind;
+    *ret_child = (struct wire_child){.name = {.data = NULL}};
+    if (!wire_take_text(&p->take, entry, "name", &ret_child->name) ||
+        !wire_maybe_bool(&p->take, entry, "denied", &ret_child->denied)) {
+        return false;
+    }
+    if (!ret_child->denied) {
+        return take_stat(p, entry, &ret_child->stat);
+    }
+    return (wire_json_text(json_object_get(entry, "kind"), &kind) &&
+            wire_kind_of(kind, &ret_child->stat.kind)) ||
+           wire_take_refuse(&p->take, "kind");
 }
 
 static bool take_entries(struct parse *p, const json_t *result)
@@ -78,10 +121,7 @@ static bool take_entries(struct parse *p, const json_t *result)
     const size_t count = json_array_size(entries);
     struct wire_child *children = wire_carve(&p->take, count * sizeof *children);
     for (size_t i = 0; i < count; i++) {
-        const json_t *entry = json_array_get(entries, i);
-        children[i] = (struct wire_child){.name = {.data = NULL}};
-        if (!wire_take_text(&p->take, entry, "name", &children[i].name) ||
-            !take_stat(p, entry, &children[i].stat)) {
+        if (!take_child(p, json_array_get(entries, i), &children[i])) {
             return false;
         }
     }
@@ -225,6 +265,7 @@ static bool take_state(struct wire_take *t, const json_t *r, struct wire_status 
            wire_take_number(t, r, "log_first", &s->log_first) &&
            wire_take_text(t, r, "digest", &s->digest) &&
            wire_take_bool(t, r, "low_space", &s->low_space) &&
+           wire_maybe_number(t, r, "age_ms", &s->age_ms) &&
            wire_maybe_number(t, r, "survives", &s->survives);
 }
 
@@ -243,6 +284,8 @@ static bool take_counts(struct wire_take *t, const json_t *r, struct wire_status
            wire_maybe_number(t, r, "watches", &s->watches) &&
            wire_maybe_number(t, r, "history_bytes", &s->history_bytes) &&
            wire_maybe_number(t, r, "history_floor", &s->history_floor) &&
+           wire_maybe_number(t, r, "cached", &s->cached) &&
+           wire_maybe_number(t, r, "held", &s->held) &&
            wire_maybe_number(t, r, "stretch_ms", &s->stretch_ms);
 }
 
@@ -252,6 +295,7 @@ static bool take_status(struct parse *p, const json_t *r)
     *s = (struct wire_status){.replica = 0};
     p->reply.status = s;
     s->survives_known = json_object_get(r, "survives") != NULL;
+    s->has_age = json_object_get(r, "age_ms") != NULL;
     return take_members(p, r, s) && take_state(&p->take, r, s) && take_counts(&p->take, r, s);
 }
 
@@ -263,17 +307,22 @@ static bool take_result(struct parse *p, enum wire_method method, const json_t *
     switch (method) {
     case WIRE_NODE_GET:
         return take_content(p, result) && take_stat_of_reply(p, result) &&
-               take_position(p, result);
+               take_level(p, result) && take_position(p, result);
     case WIRE_NODE_PUT:
     case WIRE_NODE_OPEN:
         return take_stat_of_reply(p, result) &&
                wire_take_bool(&p->take, result, "created", &p->reply.created) &&
                take_position(p, result);
     case WIRE_NODE_CREATE:
-    case WIRE_NODE_STAT:
+    case WIRE_NODE_SET_ACL:
         return take_stat_of_reply(p, result) && take_position(p, result);
+    case WIRE_NODE_STAT:
+        return take_stat_of_reply(p, result) && take_level(p, result) &&
+               take_position(p, result);
     case WIRE_NODE_LIST:
-        return take_entries(p, result) && take_position(p, result);
+        return take_entries(p, result) && take_level(p, result) && take_position(p, result);
+    case WIRE_NODE_GET_ACL:
+        return take_acl(p, result) && take_level(p, result) && take_position(p, result);
     case WIRE_NODE_DELETE:
     case WIRE_SESSION_CLOSE:
     case WIRE_LOCK_RELEASE:
@@ -282,12 +331,20 @@ static bool take_result(struct parse *p, enum wire_method method, const json_t *
     case WIRE_WATCH_ADD:
     case WIRE_WATCH_REMOVE:
         return take_position(p, result);
+    case WIRE_CACHE_ACK:
+        return true; /* It is heard, and that is all. */
     case WIRE_SESSION_OPEN:
         return take_credential(p, result) &&
                wire_take_number(&p->take, result, "lease_ms", &p->reply.lease_ms) &&
+               wire_maybe_number(&p->take, result, "cache_ms", &p->reply.cache_ms) &&
                take_position(p, result);
     case WIRE_SESSION_KEEPALIVE:
         return wire_take_number(&p->take, result, "lease_ms", &p->reply.lease_ms) &&
+               wire_maybe_number(&p->take, result, "cache_ms", &p->reply.cache_ms) &&
+               take_position(p, result);
+    case WIRE_CACHE_BEGIN:
+        return wire_take_number(&p->take, result, "number", &p->reply.cache_number) &&
+               wire_maybe_number(&p->take, result, "cache_ms", &p->reply.cache_ms) &&
                take_position(p, result);
     case WIRE_LOCK_ACQUIRE:
         return wire_take_number(&p->take, result, "token", &p->reply.token) &&
@@ -353,6 +410,9 @@ static bool take_error(struct parse *p, enum wire_method method, const json_t *e
         return false;
     }
     if (json_object_get(data, "stat") != NULL && !take_stat_of_reply(p, data)) {
+        return false;
+    }
+    if (!take_level(p, data)) {
         return false;
     }
     const json_t *holder = json_object_get(data, "holder");

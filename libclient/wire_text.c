@@ -399,6 +399,24 @@ const char *wire_scope_name(enum wire_scope scope)
     return names[scope];
 }
 
+const char *wire_level_name(enum wire_level level)
+{
+    static const char *const names[] = {
+#define NAME(id, word) [id] = word,
+        WIRE_LEVEL_MAP(NAME)
+#undef NAME
+    };
+    assert((size_t)level < sizeof names / sizeof names[0]);
+    return names[level];
+}
+
+const char *wire_right_name(unsigned right)
+{
+    static const char *const names[WIRE_RIGHTS] = {"read", "write", "change"};
+    assert(right < WIRE_RIGHTS);
+    return names[right];
+}
+
 const char *wire_change_name(enum wire_change change)
 {
     static const char *const names[] = {[WIRE_NO_CHANGE] = "",

@@ -86,6 +86,9 @@ static inline struct wire_text wire_word(const char *word)
 const char *wire_kind_word(enum wire_kind kind);
 const char *wire_mode_word(enum wire_mode mode);
 
+/* "read", "write" or "change"; `right` is below WIRE_RIGHTS. */
+const char *wire_right_name(unsigned right);
+
 /* `"content":...`, or `"content_base64":...` when it is no text. */
 void wire_put_content(struct wire_buffer *b, struct wire_text content);
 

@@ -123,7 +123,8 @@ void address_format(const struct address *address, char ret_text[ADDRESS_MAX])
         inet_ntop(AF_INET6, &in6.sin6_addr, host, sizeof host);
         snprintf(ret_text, ADDRESS_MAX, "[%s]:%u", host, ntohs(in6.sin6_port));
     } else {
-        snprintf(ret_text, ADDRESS_MAX, "?");
+        snprintf(ret_text, ADDRESS_MAX,
+                 address->storage.ss_family == AF_UNIX ? "local socket" : "?");
     }
 }
 

@@ -225,6 +225,8 @@ static struct service_config service_config_of(const struct config *config,
         .reads_max = config->reads_max,
         .watches_max = BOOT_WATCHES_MAX,
         .keepalives_busy = BOOT_KEEPALIVES_BUSY,
+        .cache_lease_ms = config->cache_lease_ms,
+        .cached_max = config->cached_max,
     };
     memcpy(service.cell, config->cell, STORE_CELL_MAX);
     return service;

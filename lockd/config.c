@@ -4,131 +4,16 @@
  *
  * One table says of each field how it is read, where it goes, and in words what
  * is expected; the words are both the error message and the documentation.
- * jansson forgets where in the text a value stood, so the place is looked up in
- * the text again, once something is wrong.
  */
-#include "lockd/config.h"
+#include "lockd/config_internal.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <jansson.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct source {
-    const char *path;
-    const char *text;
-    size_t size;
-    char *error; /* Of CONFIG_ERROR_MAX octets. */
-};
-
-/* ------------------------------------------------------- places and errors */
-
-struct place {
-    uint32_t line; /* 0: not found. */
-    uint32_t column;
-};
-
-/* Steps over the string whose opening quote is at `at`; returns what is behind
- * its closing one. */
-static size_t skip_string(const struct source *source, size_t at)
-{
-    assert(source->text[at] == '"');
-    for (at++; at < source->size && source->text[at] != '"'; at++) {
-        if (source->text[at] == '\\') {
-            at++;
-        }
-    }
-    return at + 1;
-}
-
-/* Is the string that ends before `end` the name of a member? */
-static bool ends_key(const struct source *source, size_t end)
-{
-    while (end < source->size && strchr(" \t\r\n", source->text[end]) != NULL) {
-        end++;
-    }
-    return end < source->size && source->text[end] == ':';
-}
-
-static bool is_text(const struct source *source, size_t first, size_t end, const char *text)
-{
-    const size_t size = strlen(text);
-    return end <= source->size && end - first == size + 2 &&
-           memcmp(source->text + first + 1, text, size) == 0;
-}
-
-static struct place place_of(const struct source *source, size_t offset)
-{
-    struct place place = {.line = 1, .column = 1};
-    for (size_t i = 0; i < offset; i++) {
-        place.column++;
-        if (source->text[i] == '\n') {
-            place.line++;
-            place.column = 1;
-        }
-    }
-    return place;
-}
-
-/* Where member `key` of the outermost object stands, or, with `parent`, that of
- * its member `parent`.  The text is known to be valid JSON. */
-static struct place locate(const struct source *source, const char *parent, const char *key)
-{
-    const int depth_wanted = parent == NULL ? 1 : 2;
-    bool inside = parent == NULL;
-    int depth = 0;
-    for (size_t at = 0; at < source->size;) {
-        const char c = source->text[at];
-        if (c == '"') {
-            const size_t end = skip_string(source, at);
-            const bool names = ends_key(source, end);
-            if (names && depth == depth_wanted && inside && is_text(source, at, end, key)) {
-                return place_of(source, at);
-            }
-            if (names && depth == 1 && parent != NULL) {
-                inside = is_text(source, at, end, parent);
-            }
-            at = end;
-            continue;
-        }
-        depth += c == '{' || c == '[';
-        depth -= c == '}' || c == ']';
-        at++;
-    }
-    return (struct place){0};
-}
-
-__attribute__((format(printf, 4, 5))) static bool refuse(const struct source *source,
-                                                         const char *parent, const char *key,
-                                                         const char *format, ...)
-{
-    const struct place place = key == NULL ? (struct place){0} : locate(source, parent, key);
-    int size = place.line == 0 ? snprintf(source->error, CONFIG_ERROR_MAX, "%s: ", source->path)
-                               : snprintf(source->error, CONFIG_ERROR_MAX,
-                                          "%s:%u:%u: ", source->path, place.line, place.column);
-    if (size < 0 || size >= CONFIG_ERROR_MAX) {
-        size = 0;
-    }
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(source->error + size, (size_t)(CONFIG_ERROR_MAX - size), format, arguments);
-    va_end(arguments);
-    return false;
-}
-
 /* ------------------------------------------------------------------ fields */
-
-struct field {
-    const char *name;
-    bool (*read)(const struct field *field, const json_t *value, struct config *config);
-    size_t offset;      /* Of its target in struct config. */
-    uint64_t low, high; /* Of a number, or of a text's size. */
-    const char *expected;
-    bool required;
-};
 
 static void *target_of(const struct field *field, struct config *config)
 {
@@ -251,6 +136,29 @@ static bool read_drift(const struct field *field, const json_t *value, struct co
     return true;
 }
 
+/* Who it is stands in ACLs, a line for each, and in the hello. */
+static bool read_principal(const struct field *field, const json_t *value,
+                           struct config *config)
+{
+    const char *text = text_of(field, value);
+    if (text == NULL || strcmp(text, LEASE_ROOT) == 0 || strcmp(text, "*") == 0) {
+        return false;
+    }
+    for (const char *c = text; *c != '\0'; c++) {
+        if (*c <= ' ' || *c > '~' || *c == '#') {
+            return false;
+        }
+    }
+    return read_text(field, value, config);
+}
+
+static bool is_array(const struct field *field, const json_t *value, struct config *config)
+{
+    (void)field;
+    (void)config;
+    return json_is_array(value); /* config_read_listeners() has the rest. */
+}
+
 static bool is_object(const struct field *field, const json_t *value, struct config *config)
 {
     (void)field;
@@ -270,14 +178,24 @@ static const struct field fields[] = {
     {"peers", is_object, 0, 0, 0,
      "an object of 1 to 7 members, replica id to peer address: {\"1\": \"host:port\", ...}",
      true},
-    {"listen", read_address, INTO(listen), 1, ADDRESS_MAX - 1,
+    {"listen", read_address, INTO(listeners[0].listen), 1, ADDRESS_MAX - 1,
      "where clients connect: \"host:port\"", false},
-    {"advertise", read_dialled, INTO(advertise), 1, ADDRESS_MAX - 1,
+    {"advertise", read_dialled, INTO(listeners[0].advertise), 1, ADDRESS_MAX - 1,
      "where clients find this replica: \"host:port\", the port not 0", false},
+    {"principal", read_principal, INTO(listeners[0].principal), 1, LEASE_PRINCIPAL_MAX,
+     "who clients are taken for: 1 to 64 printable characters without blanks and #, neither "
+     "\"*\" nor \"root\", which is who comes through the local socket",
+     false},
+    {"listeners", is_array, 0, 0, 0,
+     "a list of up to 7 further ports for clients: "
+     "{\"listen\": \"host:port\", \"principal\": ..., \"advertise\": \"host:port\"}",
+     false},
+    {"local_socket", read_text, INTO(local_socket), 0, CONFIG_SOCKET_MAX - 1,
+     "the path of a socket for this machine's administrator, of up to 107 octets, or \"\" for "
+     "none",
+     false},
     {"listen_peer", read_address, INTO(listen_peer), 1, ADDRESS_MAX - 1,
      "where other replicas connect: \"host:port\"", false},
-    {"principal", read_text, INTO(principal), 1, LEASE_PRINCIPAL_MAX,
-     "who clients are taken for: a text of 1 to 64 octets", false},
     {"heartbeat_ms", read_number, INTO(heartbeat_ms), 10, 60000,
      "a whole number from 10 to 60000", false},
     {"master_lease_ms", read_number, INTO(master_lease_ms), 30, 600000,
@@ -307,13 +225,17 @@ static const struct field fields[] = {
      "a whole number from 1048576 to 1073741824", false},
     {"reads_max", read_number, INTO(reads_max), 1, 1u << 24,
      "a whole number from 1 to 16777216", false},
+    {"cache_lease_ms", read_number, INTO(cache_lease_ms), 0, 60000,
+     "a whole number from 0 to 60000", false},
+    {"cached_max", read_number, INTO(cached_max), 0, 1u << 24,
+     "a whole number from 0 to 16777216", false},
     {"disk_reserve_mib", read_number, INTO(disk_reserve_mib), 0, 1u << 20,
      "a whole number from 0 to 1048576", false},
 };
 
 enum { FIELDS = sizeof fields / sizeof fields[0] };
 
-static const struct field *find_field(const char *name)
+const struct field *config_field(const char *name)
 {
     for (size_t i = 0; i < FIELDS; i++) {
         if (strcmp(fields[i].name, name) == 0) {
@@ -327,8 +249,8 @@ static const struct field *find_field(const char *name)
 static void set_defaults(struct config *config)
 {
     *config = (struct config){
-        .listen = "127.0.0.1:7400",
-        .principal = "local",
+        .listeners = {{.listen = "127.0.0.1:7400", .principal = "local"}},
+        .listeners_count = 1,
         .heartbeat_ms = 100,
         .master_lease_ms = 500,
         .election_jitter_ms_min = 50,
@@ -345,6 +267,8 @@ static void set_defaults(struct config *config)
         .queue_commands_max = 65536,
         .queue_max_bytes = 256u << 20,
         .reads_max = 65536,
+        .cache_lease_ms = 3000,
+        .cached_max = 1000000,
         .disk_reserve_mib = 64,
     };
 }
@@ -357,21 +281,22 @@ static bool read_fields(const struct source *source, const json_t *root, struct 
          at = json_object_iter_next((json_t *)root, at)) {
         name = json_object_iter_key(at);
         value = json_object_iter_value(at);
-        const struct field *field = find_field(name);
+        const struct field *field = config_field(name);
         if (field == NULL) {
-            return refuse(source, NULL, name,
-                          "\"%s\" is no field of the configuration; "
-                          "lockd.conf(5) lists them",
-                          name);
+            return config_refuse(source, NULL, name,
+                                 "\"%s\" is no field of the configuration; "
+                                 "lockd.conf(5) lists them",
+                                 name);
         }
         if (!field->read(field, value, config)) {
-            return refuse(source, NULL, name, "\"%s\" must be %s", name, field->expected);
+            return config_refuse(source, NULL, name, "\"%s\" must be %s", name,
+                                 field->expected);
         }
     }
     for (size_t i = 0; i < FIELDS; i++) {
         if (fields[i].required && json_object_get(root, fields[i].name) == NULL) {
-            return refuse(source, NULL, NULL, "\"%s\" is missing: %s", fields[i].name,
-                          fields[i].expected);
+            return config_refuse(source, NULL, NULL, "\"%s\" is missing: %s", fields[i].name,
+                                 fields[i].expected);
         }
     }
     return true;
@@ -409,31 +334,34 @@ static bool read_peer(const struct source *source, const char *key, const json_t
 {
     paxos_id id = 0;
     if (!parse_id(key, &id)) {
-        return refuse(source, "peers", key,
-                      "\"%s\" in \"peers\" must be a replica id: \"1\" to \"65535\"", key);
+        return config_refuse(source, "peers", key,
+                             "\"%s\" in \"peers\" must be a replica id: \"1\" to \"65535\"",
+                             key);
     }
     const char *address = json_string_value(value);
     char host[ADDRESS_MAX];
     uint16_t port = 0;
     if (address == NULL || strlen(address) != json_string_length(value) ||
         !address_split(address, host, &port)) {
-        return refuse(source, "peers", key,
-                      "\"%s\" in \"peers\" must be where that replica listens for its peers: "
-                      "\"host:port\"",
-                      key);
+        return config_refuse(
+            source, "peers", key,
+            "\"%s\" in \"peers\" must be where that replica listens for its peers: "
+            "\"host:port\"",
+            key);
     }
     if (port == 0 && id != config->replica) {
-        return refuse(source, "peers", key,
-                      "\"%s\" in \"peers\" must have a port other than 0: nobody can find "
-                      "another replica at a port it picks",
-                      key);
+        return config_refuse(
+            source, "peers", key,
+            "\"%s\" in \"peers\" must have a port other than 0: nobody can find "
+            "another replica at a port it picks",
+            key);
     }
     for (uint32_t i = 0; i < config->peers_count; i++) {
         if (port != 0 && strcmp(config->peers[i].address, address) == 0) {
-            return refuse(source, "peers", key,
-                          "\"%s\" in \"peers\" has the address of "
-                          "replica %u",
-                          key, config->peers[i].id);
+            return config_refuse(source, "peers", key,
+                                 "\"%s\" in \"peers\" has the address of "
+                                 "replica %u",
+                                 key, config->peers[i].id);
         }
     }
     insert_peer(config, id, address);
@@ -444,8 +372,8 @@ static bool read_peers(const struct source *source, const json_t *peers, struct 
 {
     const size_t count = json_object_size(peers);
     if (count < 1 || count > CONFIG_PEERS_MAX) {
-        return refuse(source, NULL, "peers", "\"peers\" must be %s",
-                      find_field("peers")->expected);
+        return config_refuse(source, NULL, "peers", "\"peers\" must be %s",
+                             config_field("peers")->expected);
     }
     for (void *at = json_object_iter((json_t *)peers); at != NULL;
          at = json_object_iter_next((json_t *)peers, at)) {
@@ -461,33 +389,38 @@ static bool read_peers(const struct source *source, const json_t *peers, struct 
             return true;
         }
     }
-    return refuse(source, NULL, "peers",
-                  "\"peers\" must name this replica too: \"%u\" is missing", config->replica);
+    return config_refuse(source, NULL, "peers",
+                         "\"peers\" must name this replica too: \"%u\" is missing",
+                         config->replica);
 }
 
 static bool check_relations(const struct source *source, const struct config *config)
 {
     if (config->master_lease_ms <= 2 * config->heartbeat_ms) {
-        return refuse(source, NULL, "master_lease_ms",
-                      "\"master_lease_ms\" (%u) must be more than twice \"heartbeat_ms\" (%u)",
-                      config->master_lease_ms, config->heartbeat_ms);
-    }
-    if (config->peers_count > 1 && config->advertise[0] == '\0' &&
-        address_is_wildcard(config->listen)) {
-        return refuse(source, NULL, "listen",
-                      "\"listen\" is every interface (%s), so \"advertise\" must say where "
-                      "clients find this replica",
-                      config->listen);
+        return config_refuse(
+            source, NULL, "master_lease_ms",
+            "\"master_lease_ms\" (%u) must be more than twice \"heartbeat_ms\" (%u)",
+            config->master_lease_ms, config->heartbeat_ms);
     }
     for (uint32_t i = 0; i < config->peers_count; i++) {
         if (config->peers_count > 1 && address_is_wildcard(config->peers[i].address)) {
-            return refuse(source, NULL, "peers",
-                          "\"peers\" must say where replica %u is found; %s is every "
-                          "interface, which belongs into its \"listen_peer\"",
-                          config->peers[i].id, config->peers[i].address);
+            return config_refuse(source, NULL, "peers",
+                                 "\"peers\" must say where replica %u is found; %s is every "
+                                 "interface, which belongs into its \"listen_peer\"",
+                                 config->peers[i].id, config->peers[i].address);
         }
     }
-    return true;
+    return config_check_listeners(source, config);
+}
+
+static bool check_local(const struct source *source, const json_t *given, struct config *config)
+{
+    return given != NULL || config_place_socket(config) ||
+           config_refuse(
+               source, NULL, "data_dir",
+               "\"data_dir\" is too long for a socket in it, whose path may have %d octets; "
+               "say with \"local_socket\" where it shall be",
+               CONFIG_SOCKET_MAX - 1);
 }
 
 /* ------------------------------------------------------------------- doors */
@@ -505,11 +438,13 @@ bool config_parse(const char *path, const char *text, size_t size, struct config
     }
     struct config config;
     set_defaults(&config);
-    bool good = json_is_object(root) || refuse(&source, NULL, NULL,
-                                               "the configuration must be "
-                                               "one JSON object; see lockd.conf(5)");
+    bool good = json_is_object(root) || config_refuse(&source, NULL, NULL,
+                                                      "the configuration must be "
+                                                      "one JSON object; see lockd.conf(5)");
     good = good && read_fields(&source, root, &config);
     good = good && read_peers(&source, json_object_get(root, "peers"), &config);
+    good = good && config_read_listeners(&source, json_object_get(root, "listeners"), &config);
+    good = good && check_local(&source, json_object_get(root, "local_socket"), &config);
     good = good && check_relations(&source, &config);
     json_decref(root);
     if (good) {
@@ -588,7 +523,14 @@ bool config_dev(const char *listen, const char *data_dir, struct config *ret_con
         return false;
     }
     if (listen != NULL) {
-        memcpy(config.listen, listen, strlen(listen) + 1);
+        memcpy(config.listeners[0].listen, listen, strlen(listen) + 1);
+    }
+    if (!config_place_socket(&config)) {
+        snprintf(
+            ret_error, CONFIG_ERROR_MAX,
+            "%.200s: too long a path for a socket in it; give a shorter one with --data-dir",
+            config.data_dir);
+        return false;
     }
     memcpy(config.cell, "dev", sizeof "dev");
     config.replica = 1;

@@ -22,6 +22,8 @@ enum {
     CONFIG_FILE_MAX = 1024 * 1024, /* Octets of the file. */
     CONFIG_PATH_MAX = 1024,        /* Octets of data_dir with its NUL. */
     CONFIG_PEERS_MAX = 7,
+    CONFIG_LISTENERS_MAX = 8,
+    CONFIG_SOCKET_MAX = 108, /* Octets of a local socket's path with its NUL: sun_path. */
     CONFIG_ERROR_MAX = 512,
 };
 
@@ -30,14 +32,26 @@ struct config_peer {
     char address[ADDRESS_MAX];
 };
 
+/* A port for clients.  Who connects to it is `principal`, until there is a better way to
+ * know; not LEASE_ROOT, which is that of the local socket alone. */
+struct config_listener {
+    char listen[ADDRESS_MAX];
+    char advertise[ADDRESS_MAX]; /* Where clients find it; empty: where it listens. */
+    char principal[LEASE_PRINCIPAL_MAX + 1];
+};
+
 struct config {
     char cell[STORE_CELL_MAX];
     paxos_id replica;
     char data_dir[CONFIG_PATH_MAX];
-    char listen[ADDRESS_MAX];      /* For clients. */
-    char advertise[ADDRESS_MAX];   /* Where clients find it; empty: where it listens. */
+    /* `listen`, `advertise`, `principal` of the file are the first; `listeners` has more.
+     * No two have one principal: a client that is sent to the master is sent to the port
+     * of its own. */
+    struct config_listener listeners[CONFIG_LISTENERS_MAX];
+    uint32_t listeners_count;
+    char local_socket[CONFIG_SOCKET_MAX]; /* Of the administrator of this machine, LEASE_ROOT;
+                                           * data_dir/lockd.sock unless given. */
     char listen_peer[ADDRESS_MAX]; /* For peers; where it stands in `peers` unless given. */
-    char principal[LEASE_PRINCIPAL_MAX + 1];    /* Of whoever connects to `listen`. */
     struct config_peer peers[CONFIG_PEERS_MAX]; /* By ascending id, this replica included. */
     uint32_t peers_count;
 
@@ -58,6 +72,8 @@ struct config {
     uint32_t queue_commands_max;   /* Waiting in the whole replica ... */
     uint32_t queue_max_bytes;      /* ... and their octets. */
     uint32_t reads_max;
+    uint32_t cache_lease_ms;
+    uint32_t cached_max;
     uint32_t disk_reserve_mib;
 };
 

@@ -212,17 +212,38 @@ static void detect_death(int fd)
                      sizeof unacknowledged_ms);
 }
 
-void conns_accept(struct conns *all, int fd, const struct address *from)
+const char *conns_principal(const struct conns *all, uint64_t client)
+{
+    struct conn *c = NULL;
+    HASH_FIND(hh, all->table, &client, sizeof client, c);
+    return c == NULL ? NULL : c->principal;
+}
+
+void conns_be_patient(struct conns *all, uint64_t client, uint64_t tag)
+{
+    struct conn *c = NULL;
+    struct wire_text id;
+    HASH_FIND(hh, all->table, &client, sizeof client, c);
+    if (c != NULL && c->tags.patient < CONN_WAITING_MAX &&
+        tags_find(all->tags, tag, client, &id)) {
+        tags_be_patient(all->tags, &c->tags, tag);
+    }
+}
+
+void conns_accept(struct conns *all, int fd, const struct address *from, const char *principal)
 {
     char name[ADDRESS_MAX];
     address_format(from, name);
     struct conn *c = NULL;
-    if (HASH_COUNT(all->table) >= all->config->clients_max ||
+    /* Who comes to see why it is full gets in. */
+    const uint32_t spare = from->storage.ss_family == AF_UNIX ? CONN_LOCAL_SPARE : 0;
+    if (HASH_COUNT(all->table) >= all->config->clients_max + spare ||
         (c = calloc(1, sizeof *c)) == NULL) {
         turn_away(fd, name);
         return;
     }
     c->number = ++all->number_last;
+    c->principal = principal;
     c->all = all;
     c->fd = fd;
     c->active_ms = clock_boottime_ms();
@@ -235,7 +256,7 @@ void conns_accept(struct conns *all, int fd, const struct address *from)
     HASH_ADD(hh, all->table, number, sizeof c->number, c);
     ev_io_start(all->loop, &c->reader);
     trace_event(TRACE_DEBUG, "client.connected", trace_number("client", c->number),
-                trace_text("from", name));
+                trace_text("from", name), trace_text("principal", principal));
 }
 
 void conns_pause(struct conns *all, bool paused)

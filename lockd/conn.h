@@ -19,7 +19,8 @@
  *
  * Nobody else is disturbed.  Acquires that wait and KeepAlives are *patient*:
  * they are answered when the cell has cause to, so they have a limit of their own
- * and never keep the requests behind them from being read.  A client that ends its sending half
+ * and never keep the requests behind them from being read; so do commands that wait for
+ * what clients keep, once the service says so.  A client that ends its sending half
  * is answered what it asked, then the connection is closed.
  */
 #ifndef LOCKD_CONN_H
@@ -52,7 +53,7 @@ struct conns;
  * that is never used again; the request is borrowed for the call. */
 struct conns_handler {
     void (*request)(void *context, uint64_t now_ms, uint64_t client, uint64_t tag,
-                    const struct wire_request *request);
+                    const char *principal, const struct wire_request *request);
     void (*forget)(void *context, uint64_t client);
     /* The client has left more than CONN_EVENTS_PAUSE unread, or has read half of
      * that again. */
@@ -65,8 +66,11 @@ struct conns *conns_new(struct ev_loop *loop, const struct config *config,
                         const struct conns_handler *handler);
 void conns_free(struct conns *all); /* Closes all connections.  Takes NULL. */
 
-/* Takes over a socket. */
-void conns_accept(struct conns *all, int fd, const struct address *from);
+/* Takes over a socket.  `principal`, which is borrowed for ever, is who its client is. */
+void conns_accept(struct conns *all, int fd, const struct address *from, const char *principal);
+
+/* NULL: the client is gone. */
+const char *conns_principal(const struct conns *all, uint64_t client);
 
 /* One reply: between begin and end, the reply to `tag` is printed into the
  * buffer that begin returned, with `ret_id`.  NULL: the client is gone. */
@@ -88,6 +92,10 @@ void conn_shared_release(struct conn_shared *shared); /* Takes NULL. */
  * head.data is NULL: the connection ends then, because none may be left out. */
 void conns_notify(struct conns *all, uint64_t client, struct wire_text head,
                   struct conn_shared *shared);
+
+/* The request takes as long as it likes, which was not known when it came: it keeps those
+ * behind it from being read no more. */
+void conns_be_patient(struct conns *all, uint64_t client, uint64_t tag);
 
 /* Back-pressure for all: no request is taken while paused. */
 void conns_pause(struct conns *all, bool paused);

@@ -63,7 +63,7 @@ static void step_request(struct conn *c, uint64_t now_ms, const struct wire_requ
         return;
     }
     all->requests = true;
-    all->handler.request(all->handler.context, now_ms, c->number, tag, request);
+    all->handler.request(all->handler.context, now_ms, c->number, tag, c->principal, request);
 }
 
 static void step_line(struct conn *c, uint64_t now_ms, struct wire_text line)

@@ -22,8 +22,9 @@
 #include <uthash.h>
 
 enum {
-    CONN_VECTORS = 1024, /* Runs of octets that one call sends: IOV_MAX of Linux. */
-    CONN_PROBE_S = 30,   /* How long a peer may be silent before the kernel asks after it. */
+    CONN_VECTORS = 1024,   /* Runs of octets that one call sends: IOV_MAX of Linux. */
+    CONN_LOCAL_SPARE = 16, /* Connections through the local socket beyond clients_max. */
+    CONN_PROBE_S = 30,     /* How long a peer may be silent before the kernel asks after it. */
 };
 
 enum conn_state { CONN_OPEN, CONN_ENDING, CONN_LINGERING, CONN_DEAD };
@@ -36,6 +37,7 @@ struct conn_piece {
 
 struct conn {
     uint64_t number;
+    const char *principal; /* Of its listener, which outlives it. */
     struct conns *all;
     UT_hash_handle hh;
     struct conn *dirty_next, *dirty_prev; /* Has output to send in this turn. */
@@ -72,7 +74,7 @@ struct conns {
     struct conn *dirty, *held, *dead;
     struct tags *tags;
     struct wire_memory memory;
-    char *shared; /* CONN_READ_SIZE octets. */
+    char *shared;                       /* CONN_READ_SIZE octets. */
     struct iovec vectors[CONN_VECTORS]; /* Of the call that is being made. */
     uint64_t number_last;
     size_t buffered; /* Octets of the connections' buffers; of shared ones, once. */

@@ -5,10 +5,22 @@
 #include "lockd/gateway_internal.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 static_assert(WIRE_ANY == LEASE_ANY, "no condition is written alike on both sides");
+static_assert((int)WIRE_LINEARIZABLE == (int)SERVICE_LINEARIZABLE &&
+                  (int)WIRE_LEASE == (int)SERVICE_LEASE &&
+                  (int)WIRE_SEQUENTIAL == (int)SERVICE_SEQUENTIAL &&
+                  (int)WIRE_STALE == (int)SERVICE_STALE,
+              "levels have the same numbers on both sides");
+static_assert((int)WIRE_RIGHTS == (int)LEASE_RIGHTS && LEASE_READ == 0 && LEASE_WRITE == 1 &&
+                  LEASE_CHANGE == 2,
+              "rights stand in the order of the wire");
+static_assert((int)WIRE_ACL_NAME_MAX == (int)LEASE_ACL_NAME_MAX &&
+                  (int)WIRE_READ_WAIT_MS_MAX == (int)SERVICE_WAIT_MS_MAX,
+              "what is read is taken");
 
 struct gateway *gateway_new(const struct gateway_config *config)
 {
@@ -70,6 +82,14 @@ static enum service_op op_of(enum wire_method method)
         return SERVICE_WATCH_ADD;
     case WIRE_WATCH_REMOVE:
         return SERVICE_WATCH_REMOVE;
+    case WIRE_NODE_GET_ACL:
+        return SERVICE_GET_ACL;
+    case WIRE_NODE_SET_ACL:
+        return SERVICE_SET_ACL;
+    case WIRE_CACHE_BEGIN:
+        return SERVICE_CACHE_BEGIN;
+    case WIRE_CACHE_ACK:
+        return SERVICE_CACHE_ACK;
     case WIRE_CELL_STATUS:
         return SERVICE_STATUS;
     case WIRE_NO_METHOD:
@@ -120,6 +140,14 @@ static enum wire_method method_of(enum service_op op)
         return WIRE_WATCH_ADD;
     case SERVICE_WATCH_REMOVE:
         return WIRE_WATCH_REMOVE;
+    case SERVICE_GET_ACL:
+        return WIRE_NODE_GET_ACL;
+    case SERVICE_SET_ACL:
+        return WIRE_NODE_SET_ACL;
+    case SERVICE_CACHE_BEGIN:
+        return WIRE_CACHE_BEGIN;
+    case SERVICE_CACHE_ACK:
+        return WIRE_CACHE_ACK;
     }
     assert(false && "the service answers what it was asked");
     return WIRE_NO_METHOD;
@@ -139,14 +167,28 @@ static enum lease_kind kind_of(enum wire_kind kind)
     return (enum lease_kind)0;
 }
 
+/* How a read is answered, and what is kept of it. */
+static void take_read(const struct wire_request *in, struct service_request *out)
+{
+    assert(in->read_wait_ms <= SERVICE_WAIT_MS_MAX && in->max_age_ms <= WIRE_AGE_MS_MAX);
+    out->level = (enum service_level)in->level;
+    out->min_revision = in->min_revision;
+    out->max_age_ms = (uint32_t)in->max_age_ms;
+    out->cache = in->cache;
+    out->cache_number = in->cache_number;
+    if (in->level == WIRE_SEQUENTIAL) {
+        out->wait_ms = (uint32_t)in->read_wait_ms;
+    }
+}
+
 void gateway_request(struct gateway *g, const struct wire_request *in, uint64_t client,
-                     uint64_t tag, struct service_request *ret_request)
+                     uint64_t tag, const char *principal, struct service_request *ret_request)
 {
     *ret_request = (struct service_request){
         .client = client,
         .tag = tag,
         .op = op_of(in->method),
-        .principal = bytes_of(g->config.principal, strlen(g->config.principal)),
+        .principal = bytes_of(principal, strlen(principal)),
         .name = gateway_bytes(in->name),
         .kind = kind_of(in->kind),
         .ephemeral = in->ephemeral,
@@ -156,7 +198,11 @@ void gateway_request(struct gateway *g, const struct wire_request *in, uint64_t 
         .after = gateway_bytes(in->after),
         .limit = in->limit,
     };
+    for (unsigned i = 0; i < LEASE_RIGHTS; i++) {
+        ret_request->acl[i] = gateway_bytes(in->acl[i]);
+    }
     gateway_take_session(g, in, ret_request);
+    take_read(in, ret_request);
     gateway_take_watches(g, in, ret_request);
 }
 
@@ -207,6 +253,8 @@ enum wire_error gateway_refusal(enum lease_rc rc)
         return WIRE_DENIED;
     case LEASE_LOCK_DELAY:
         return WIRE_LOCK_DELAY;
+    case LEASE_NO_ACL:
+        return WIRE_NO_ACL;
     case LEASE_WAITING:
         break; /* The service keeps whoever waits, and answers later. */
     }
@@ -236,17 +284,37 @@ static void print_refused(struct gateway *g, const struct service_reply *in,
     }
 }
 
+/* The master has no port for clients of this principal, or we have not heard of one: they
+ * can't be sent there, but people may want to know where it is. */
+static void print_out_of_reach(struct gateway *g, paxos_id master, const char *principal,
+                               struct wire_reply *out)
+{
+    const char *address =
+        g->config.client_address(g->config.context, master, /* principal= */ NULL);
+    const bool known = address != NULL && *address != '\0';
+    snprintf(
+        g->message, sizeof g->message,
+        "the master is replica %u%s%s, where no port for the principal \"%s\" is known; it "
+        "was not executed",
+        master, known ? " at " : "", known ? address : "", principal);
+    out->error = WIRE_UNAVAILABLE;
+    out->message = gateway_text(g->message);
+    out->master_id = master;
+}
+
 static void print_not_master(struct gateway *g, const struct service_reply *in,
-                             struct wire_reply *out)
+                             const char *principal, struct wire_reply *out)
 {
     /* Who is leaving office may still be the last master it knows of. */
-    const bool other = in->master != 0 && in->master != g->config.self;
-    const char *address =
-        other ? g->config.client_address(g->config.context, in->master) : NULL;
-    if (address == NULL || *address == '\0') {
+    if (in->master == 0 || in->master == g->config.self) {
         out->error = WIRE_UNAVAILABLE;
         out->message = gateway_text("no master is known here; an election may be under way; "
                                     "it was not executed, try again");
+        return;
+    }
+    const char *address = g->config.client_address(g->config.context, in->master, principal);
+    if (address == NULL || *address == '\0') {
+        print_out_of_reach(g, in->master, principal, out);
         return;
     }
     out->error = WIRE_NOT_MASTER;
@@ -280,7 +348,8 @@ static void print_list(struct gateway *g, const struct service_reply *in,
     assert(in->children_count <= LEASE_LIST_MAX);
     for (uint32_t i = 0; i < in->children_count; i++) {
         g->children[i] = (struct wire_child){.name = gateway_octets(in->children[i].name),
-                                             .stat = stat_of(&in->children[i].stat)};
+                                             .stat = stat_of(&in->children[i].stat),
+                                             .denied = in->children[i].denied};
     }
     reply->children = g->children;
     reply->children_count = in->children_count;
@@ -304,7 +373,14 @@ static void print_done(struct gateway *g, const struct service_reply *in,
         break;
     case SERVICE_STAT:
     case SERVICE_CREATE:
+    case SERVICE_SET_ACL:
         reply->has_stat = true;
+        break;
+    case SERVICE_GET_ACL:
+        reply->has_acl = true;
+        for (unsigned i = 0; i < LEASE_RIGHTS; i++) {
+            reply->acl[i] = gateway_octets(in->acl[i]);
+        }
         break;
     case SERVICE_LIST:
         print_list(g, in, reply);
@@ -313,7 +389,9 @@ static void print_done(struct gateway *g, const struct service_reply *in,
         gateway_put_session(g, in, reply);
         break;
     case SERVICE_SESSION_KEEPALIVE:
+    case SERVICE_CACHE_BEGIN:
         reply->lease_ms = in->lease_ms;
+        reply->cache_ms = in->cache_ms;
         break;
     case SERVICE_LOCK_ACQUIRE:
         gateway_put_acquired(g, in, reply);
@@ -332,28 +410,35 @@ static void print_done(struct gateway *g, const struct service_reply *in,
     case SERVICE_NODE_CLOSE:
     case SERVICE_WATCH_ADD:
     case SERVICE_WATCH_REMOVE:
+    case SERVICE_CACHE_ACK:
         break;
     }
 }
 
 void gateway_reply(struct gateway *g, const struct service_reply *in, struct wire_text id,
-                   struct wire_buffer *out)
+                   const char *principal, struct wire_buffer *out)
 {
     struct wire_reply reply = {
         .id = id,
         .method = method_of(in->op),
-        .has_position = (in->outcome == SERVICE_DONE && in->op != SERVICE_STATUS) ||
+        .has_position = (in->outcome == SERVICE_DONE && in->op != SERVICE_STATUS &&
+                         in->op != SERVICE_CACHE_ACK) ||
                         in->outcome == SERVICE_REFUSED,
         .epoch = in->epoch,
         .revision = in->revision,
         .slot = in->slot,
         .position = in->position,
         .stat = stat_of(&in->stat),
+        .level = (enum wire_level)in->level,
+        .has_age = in->has_age,
+        .age_ms = in->age_ms,
+        .cached = in->cached,
+        .cache_number = in->cache_number,
     };
     switch (in->outcome) {
     case SERVICE_DONE:
         if (in->op == SERVICE_STATUS) {
-            gateway_print_status(g, in->status, &reply, out);
+            gateway_print_status(g, in->status, principal, &reply, out);
             return;
         }
         print_done(g, in, &reply);
@@ -362,7 +447,7 @@ void gateway_reply(struct gateway *g, const struct service_reply *in, struct wir
         print_refused(g, in, &reply);
         break;
     case SERVICE_NOT_MASTER:
-        print_not_master(g, in, &reply);
+        print_not_master(g, in, principal, &reply);
         break;
     case SERVICE_BAD_NAME:
         reply.error = WIRE_BAD_NAME;
@@ -372,6 +457,9 @@ void gateway_reply(struct gateway *g, const struct service_reply *in, struct wir
         break;
     case SERVICE_OVERLOADED:
         reply.error = WIRE_OVERLOADED;
+        break;
+    case SERVICE_TOO_OLD:
+        reply.error = WIRE_TOO_OLD;
         break;
     case SERVICE_UNKNOWN:
         reply.error = WIRE_UNKNOWN_OUTCOME;

@@ -17,6 +17,8 @@
 enum {
     GATEWAY_NAME_MAX = 5 + SERVICE_CELL_MAX + LEASE_PATH_MAX, /* "/ls/<cell>/" and the path. */
     GATEWAY_SEQUENCER_MAX = GATEWAY_NAME_MAX + 32, /* ":exclusive:<token>" behind it. */
+    /* Where the master is. */
+    GATEWAY_MESSAGE_MAX = PAXOS_ADDRESS_MAX + LEASE_PRINCIPAL_MAX + 128,
 };
 
 struct gateway {
@@ -33,9 +35,11 @@ struct gateway {
     struct wire_lock locks[LEASE_LIST_MAX];
     struct wire_claim claims[LEASE_LIST_MAX];
     struct wire_claim holder;
-    char names[LEASE_LIST_MAX][GATEWAY_NAME_MAX]; /* Of the locks. */
+    struct wire_text invalid[SERVICE_INVALIDATE_MAX];
+    char names[LEASE_LIST_MAX][GATEWAY_NAME_MAX]; /* Of the locks, or of what is invalid. */
     char sequencer[GATEWAY_SEQUENCER_MAX];
     char secret[WIRE_SECRET];
+    char message[GATEWAY_MESSAGE_MAX];
 };
 
 static inline struct wire_text gateway_text(const char *text)
@@ -89,6 +93,7 @@ void gateway_take_watches(struct gateway *g, const struct wire_request *in,
 /* -------------------------------------------------------- gateway_status.c */
 
 void gateway_print_status(const struct gateway *g, const struct service_status *status,
-                          struct wire_reply *reply, struct wire_buffer *out);
+                          const char *principal, struct wire_reply *reply,
+                          struct wire_buffer *out);
 
 #endif

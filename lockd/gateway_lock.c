@@ -66,6 +66,7 @@ void gateway_put_session(struct gateway *g, const struct service_reply *in,
     out->session = in->session;
     out->secret = secret_of(g, in->session);
     out->lease_ms = in->lease_ms;
+    out->cache_ms = in->cache_ms;
 }
 
 /* ----------------------------------------------------------------- requests */

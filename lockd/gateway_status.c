@@ -41,14 +41,20 @@ static const struct paxos_peer_status *find_peer(const struct paxos_status *stat
     return NULL;
 }
 
+static struct wire_text address_of(const struct gateway *g, paxos_id replica,
+                                   const char *principal)
+{
+    return gateway_text(g->config.client_address(g->config.context, replica, principal));
+}
+
 static struct wire_member member_of(const struct gateway *g,
                                     const struct service_status *status,
-                                    const struct paxos_member *member)
+                                    const struct paxos_member *member, const char *principal)
 {
     struct wire_member out = {
         .id = member->id,
         .peer = gateway_text(member->address),
-        .client = gateway_text(g->config.client_address(g->config.context, member->id)),
+        .client = address_of(g, member->id, principal),
     };
     const struct paxos_peer_status *peer = find_peer(&status->paxos, member->id);
     if (member->id == g->config.self) {
@@ -63,8 +69,15 @@ static struct wire_member member_of(const struct gateway *g,
     return out;
 }
 
+/* By the digest a guess of what one may not read could be confirmed. */
+static bool may_see_digest(const struct service_status *status, const char *principal)
+{
+    return status->open || (principal != NULL && strcmp(principal, LEASE_ROOT) == 0);
+}
+
 void gateway_print_status(const struct gateway *g, const struct service_status *status,
-                          struct wire_reply *reply, struct wire_buffer *out)
+                          const char *principal, struct wire_reply *reply,
+                          struct wire_buffer *out)
 {
     const struct paxos_status *paxos = &status->paxos;
     struct wire_member members[PAXOS_MEMBERS_MAX];
@@ -74,7 +87,7 @@ void gateway_print_status(const struct gateway *g, const struct service_status *
     hex_of(status->digest, digest);
     assert(paxos->members->count <= PAXOS_MEMBERS_MAX);
     for (uint32_t i = 0; i < paxos->members->count; i++) {
-        members[i] = member_of(g, status, &paxos->members->member[i]);
+        members[i] = member_of(g, status, &paxos->members->member[i], principal);
     }
     const struct wire_status wire = {
         .version = gateway_text(LOCKD_VERSION),
@@ -84,9 +97,8 @@ void gateway_print_status(const struct gateway *g, const struct service_status *
         .role = gateway_text(role_name(paxos->role)),
         .serving = paxos->serving,
         .master = paxos->master,
-        .master_address = gateway_text(
-            paxos->master == 0 ? NULL
-                               : g->config.client_address(g->config.context, paxos->master)),
+        .master_address =
+            paxos->master == 0 ? gateway_text(NULL) : address_of(g, paxos->master, principal),
         .epoch = paxos->master != 0 ? paxos->epoch : status->position.epoch,
         .revision = status->position.revision,
         .slot_chosen = paxos->chosen,
@@ -97,7 +109,7 @@ void gateway_print_status(const struct gateway *g, const struct service_status *
         .nodes = status->counts.nodes,
         .content_bytes = status->counts.content_bytes,
         .memory_bytes = status->counts.memory_bytes,
-        .digest = gateway_text(digest),
+        .digest = gateway_text(may_see_digest(status, principal) ? digest : ""),
         .low_space = status->low_space,
         .sessions = status->counts.sessions,
         .locks_held = status->counts.held,
@@ -107,6 +119,10 @@ void gateway_print_status(const struct gateway *g, const struct service_status *
         .watches = status->watches,
         .history_bytes = status->counts.history_bytes,
         .history_floor = status->history_floor,
+        .cached = status->cached,
+        .held = status->held,
+        .has_age = status->has_age,
+        .age_ms = status->age_ms,
         .stretch_ms = status->stretch_ms,
         .survives_known = paxos->serving,
         .survives = status->survives,

@@ -7,6 +7,9 @@
 #include <assert.h>
 
 static_assert((int)WIRE_WATCHES_MAX == (int)SERVICE_WATCHES_PAGE, "a page that is read is set");
+static_assert((int)SERVICE_INVALIDATE_MAX <= (int)WIRE_INVALIDATE_MAX &&
+                  (int)SERVICE_INVALIDATE_MAX <= (int)LEASE_LIST_MAX,
+              "there is room for the names of an invalidation");
 static_assert((int)WIRE_SCOPE_NODE == (int)SERVICE_SCOPE_NODE &&
                   (int)WIRE_SCOPE_CHILDREN == (int)SERVICE_SCOPE_CHILDREN &&
                   (int)WIRE_SCOPE_SUBTREE == (int)SERVICE_SCOPE_SUBTREE,
@@ -120,7 +123,22 @@ void gateway_event_tail(struct gateway *g, const struct service_event *in,
     wire_print_event_tail(tail, &event);
 }
 
-void gateway_event(struct gateway *g, const struct service_event *in, struct wire_buffer *out)
+static void put_invalidate(struct gateway *g, const struct service_event *in,
+                           struct wire_notification *out)
+{
+    assert(in->names_count <= SERVICE_INVALIDATE_MAX);
+    for (uint32_t i = 0; i < in->names_count; i++) {
+        g->invalid[i] = gateway_name(g, in->names[i], g->names[i]);
+    }
+    out->notice = WIRE_CACHE_INVALIDATE;
+    out->session = in->session;
+    out->number = in->number;
+    out->names = g->invalid;
+    out->names_count = in->names_count;
+}
+
+void gateway_event(struct gateway *g, const struct service_event *in, const char *principal,
+                   struct wire_buffer *out)
 {
     struct wire_notification n = {.notice = WIRE_NO_NOTICE};
     switch (in->kind) {
@@ -136,9 +154,13 @@ void gateway_event(struct gateway *g, const struct service_event *in, struct wir
     case SERVICE_EVENT_END:
         n.notice = WIRE_WATCH_END;
         if (in->master != 0 && in->master != g->config.self) {
-            n.master = gateway_text(g->config.client_address(g->config.context, in->master));
+            n.master = gateway_text(
+                g->config.client_address(g->config.context, in->master, principal));
             n.master_id = n.master.size > 0 ? in->master : 0;
         }
+        break;
+    case SERVICE_EVENT_INVALIDATE:
+        put_invalidate(g, in, &n);
         break;
     case SERVICE_EVENT_CHANGE:
         assert(false && "a change has a head and a tail");

@@ -8,8 +8,10 @@
 
 enum { HELLO_MAGIC = 0x4c4b5052, HELLO_CHECKSUM = 8 }; /* "LKPR" */
 
-static_assert(HELLO_HEAD + 2 + 2 + 2 + 8 + 4 + STORE_CELL_MAX + 4 + ADDRESS_MAX +
-                      HELLO_CHECKSUM <=
+enum { FIXED_SIZE = 2 + 2 + 2 + 8 + 4 + 1 + HELLO_CHECKSUM }; /* Without head and texts. */
+
+static_assert(HELLO_HEAD + FIXED_SIZE + STORE_CELL_MAX +
+                      HELLO_CLIENTS_MAX * (4 + LEASE_PRINCIPAL_MAX + 4 + ADDRESS_MAX) <=
                   HELLO_MAX,
               "the longest hello fits");
 
@@ -21,10 +23,13 @@ static void write_text(struct writer *w, const char *text)
 void hello_encode(const struct hello *hello, struct writer *w)
 {
     assert(hello->from != 0 && hello->to != 0 && hello->identity != 0);
-    assert(strlen(hello->cell) < STORE_CELL_MAX && strlen(hello->client) < ADDRESS_MAX);
+    assert(strlen(hello->cell) < STORE_CELL_MAX);
+    assert(hello->clients_count <= HELLO_CLIENTS_MAX);
     const size_t start = w->size;
-    const size_t body =
-        2 + 2 + 2 + 8 + 4 + strlen(hello->cell) + 4 + strlen(hello->client) + HELLO_CHECKSUM;
+    size_t body = FIXED_SIZE + strlen(hello->cell);
+    for (uint32_t i = 0; i < hello->clients_count; i++) {
+        body += 4 + strlen(hello->clients[i].principal) + 4 + strlen(hello->clients[i].address);
+    }
     write_u32(w, HELLO_MAGIC);
     write_u16(w, (uint16_t)body);
     write_u16(w, HELLO_VERSION);
@@ -32,7 +37,11 @@ void hello_encode(const struct hello *hello, struct writer *w)
     write_u16(w, hello->to);
     write_u64(w, hello->identity);
     write_text(w, hello->cell);
-    write_text(w, hello->client);
+    write_u8(w, (uint8_t)hello->clients_count);
+    for (uint32_t i = 0; i < hello->clients_count; i++) {
+        write_text(w, hello->clients[i].principal);
+        write_text(w, hello->clients[i].address);
+    }
     assert(!w->failed);
     write_u64(w, hash64(w->data + start, w->size - start));
     assert(w->size - start == HELLO_HEAD + body);
@@ -55,6 +64,23 @@ static bool read_text(struct reader *r, char *ret_text, size_t size)
         memcpy(ret_text, text.data, text.size);
     }
     ret_text[text.size] = '\0';
+    return true;
+}
+
+static bool read_clients(struct reader *r, struct hello *hello)
+{
+    const uint32_t count = read_u8(r);
+    if (count > HELLO_CLIENTS_MAX) {
+        return false;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct hello_client *client = &hello->clients[i];
+        if (!read_text(r, client->principal, sizeof client->principal) ||
+            !read_text(r, client->address, sizeof client->address)) {
+            return false;
+        }
+    }
+    hello->clients_count = count;
     return true;
 }
 
@@ -95,9 +121,8 @@ enum hello_decode hello_decode(struct bytes input, struct hello *ret_hello, size
     hello.from = read_u16(&r);
     hello.to = read_u16(&r);
     hello.identity = read_u64(&r);
-    if (!read_text(&r, hello.cell, sizeof hello.cell) ||
-        !read_text(&r, hello.client, sizeof hello.client) || !read_done(&r) ||
-        hello.from == 0 || hello.to == 0 || hello.identity == 0) {
+    if (!read_text(&r, hello.cell, sizeof hello.cell) || !read_clients(&r, &hello) ||
+        !read_done(&r) || hello.from == 0 || hello.to == 0 || hello.identity == 0) {
         return HELLO_DAMAGED;
     }
     *ret_hello = hello;

@@ -8,22 +8,30 @@
  * carries what Paxos needn't know: where clients find the sender.
  *
  *     u32 magic "LKPR" | u16 length of what follows | u16 version |
- *     u16 from | u16 to | u64 identity | bytes cell | bytes client address |
- *     u64 checksum of all before
+ *     u16 from | u16 to | u64 identity | bytes cell | u8 count of ports for clients |
+ *     for each: bytes principal, bytes client address | u64 checksum of all before
  *
  * Big-endian.  Magic, length and version keep their places in every version.
  */
 #ifndef LOCKD_HELLO_H
 #define LOCKD_HELLO_H
 
+#include "lease/types.h"
 #include "lockd/address.h"
 #include "lockd/store.h"
 #include "paxos/base/bytes.h"
 
 enum {
-    HELLO_VERSION = 1,
-    HELLO_HEAD = 6, /* Octets of magic and length. */
-    HELLO_MAX = 512 /* Octets of a hello of any version. */
+    HELLO_VERSION = 2,
+    HELLO_HEAD = 6,   /* Octets of magic and length. */
+    HELLO_MAX = 4096, /* Octets of a hello of any version. */
+    HELLO_CLIENTS_MAX = 8
+};
+
+/* Where clients of a principal find the sender. */
+struct hello_client {
+    char principal[LEASE_PRINCIPAL_MAX + 1];
+    char address[ADDRESS_MAX];
 };
 
 struct hello {
@@ -31,7 +39,8 @@ struct hello {
     paxos_id to;
     uint64_t identity;
     char cell[STORE_CELL_MAX];
-    char client[ADDRESS_MAX];
+    struct hello_client clients[HELLO_CLIENTS_MAX];
+    uint32_t clients_count;
 };
 
 enum hello_decode {

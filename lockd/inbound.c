@@ -112,7 +112,8 @@ static size_t step_hello(struct inbound *in)
     ev_timer_stop(in->all->loop, &in->deadline);
     in->peer = hello.from;
     trace_event(TRACE_INFO, "peer.accepted", trace_number("replica", in->peer),
-                trace_text("from", in->from), trace_text("client", hello.client));
+                trace_text("from", in->from),
+                trace_text("client", hello.clients_count == 0 ? "" : hello.clients[0].address));
     end_older(in->all, in);
     return size;
 }

@@ -16,6 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum { BACKLOG = 1024 };
@@ -107,7 +109,9 @@ static void on_acceptable(struct ev_loop *loop, ev_io *io, int events)
         const int fd = accept4(l->fd, (struct sockaddr *)&from.storage, &from.size,
                                SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            listener_socket_options(fd);
+            if (from.storage.ss_family != AF_UNIX) {
+                listener_socket_options(fd);
+            }
             l->accepted(l->context, fd, &from);
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
             return;
@@ -144,6 +148,29 @@ static int open_port(struct address *address)
     return fd;
 }
 
+/* Takes over `fd`; NULL: out of memory, and it is closed. */
+static struct listener *listener_new(struct ev_loop *loop, int fd,
+                                     const struct address *address, listener_accepted *accepted,
+                                     void *context)
+{
+    struct listener *l = calloc(1, sizeof *l);
+    if (l == NULL) {
+        close(fd);
+        return NULL;
+    }
+    *l = (struct listener){.loop = loop,
+                           .fd = fd,
+                           .spare = open_spare(),
+                           .address = *address,
+                           .accepted = accepted,
+                           .context = context};
+    ev_io_init(&l->io, on_acceptable, fd, EV_READ);
+    ev_timer_init(&l->pause, on_pause_over, 0.0, 0.0);
+    l->io.data = l;
+    l->pause.data = l;
+    return l;
+}
+
 struct listener *listener_open(struct ev_loop *loop, const char *text,
                                listener_accepted *accepted, void *context,
                                char ret_error[CONFIG_ERROR_MAX])
@@ -159,22 +186,81 @@ struct listener *listener_open(struct ev_loop *loop, const char *text,
         snprintf(ret_error, CONFIG_ERROR_MAX, "can't listen on %s: %s", text, strerror(errno));
         return NULL;
     }
-    struct listener *l = calloc(1, sizeof *l);
+    struct listener *l = listener_new(loop, fd, &address, accepted, context);
     if (l == NULL) {
-        close(fd);
         snprintf(ret_error, CONFIG_ERROR_MAX, "out of memory");
+    }
+    return l;
+}
+
+/* A socket behind which nobody listens: its process is gone. */
+static bool is_left_over(const struct sockaddr_un *name)
+{
+    struct stat status;
+    if (lstat(name->sun_path, &status) != 0 || !S_ISSOCK(status.st_mode)) {
+        return false;
+    }
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    const bool refused = fd >= 0 &&
+                         connect(fd, (const struct sockaddr *)name, sizeof *name) != 0 &&
+                         errno == ECONNREFUSED;
+    if (fd >= 0) {
+        close(fd);
+    }
+    return refused;
+}
+
+static bool bind_local(int fd, const struct sockaddr_un *name)
+{
+    if (bind(fd, (const struct sockaddr *)name, sizeof *name) == 0) {
+        return true;
+    }
+    if (errno != EADDRINUSE) {
+        return false;
+    }
+    if (!is_left_over(name)) {
+        errno = EADDRINUSE;
+        return false;
+    }
+    return unlink(name->sun_path) == 0 &&
+           bind(fd, (const struct sockaddr *)name, sizeof *name) == 0;
+}
+
+static int open_local(const struct sockaddr_un *name)
+{
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return -1;
+    }
+    /* Linux gives the name the mode of the descriptor: at no moment may others connect. */
+    if (fchmod(fd, 0600) != 0 || !bind_local(fd, name) || listen(fd, BACKLOG) != 0) {
+        const int error = errno;
+        close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
+}
+
+struct listener *listener_open_local(struct ev_loop *loop, const char *path,
+                                     listener_accepted *accepted, void *context,
+                                     char ret_error[CONFIG_ERROR_MAX])
+{
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    assert(strlen(path) < sizeof name.sun_path);
+    memcpy(name.sun_path, path, strlen(path) + 1);
+    const int fd = open_local(&name);
+    if (fd < 0) {
+        snprintf(ret_error, CONFIG_ERROR_MAX, "can't listen on the local socket %s: %s", path,
+                 strerror(errno));
         return NULL;
     }
-    *l = (struct listener){.loop = loop,
-                           .fd = fd,
-                           .spare = open_spare(),
-                           .address = address,
-                           .accepted = accepted,
-                           .context = context};
-    ev_io_init(&l->io, on_acceptable, fd, EV_READ);
-    ev_timer_init(&l->pause, on_pause_over, 0.0, 0.0);
-    l->io.data = l;
-    l->pause.data = l;
+    struct address address = {.size = sizeof name};
+    memcpy(&address.storage, &name, sizeof name);
+    struct listener *l = listener_new(loop, fd, &address, accepted, context);
+    if (l == NULL) {
+        snprintf(ret_error, CONFIG_ERROR_MAX, "out of memory");
+    }
     return l;
 }
 
@@ -195,6 +281,11 @@ void listener_close(struct listener *l)
     }
     ev_io_stop(l->loop, &l->io);
     ev_timer_stop(l->loop, &l->pause);
+    if (l->address.storage.ss_family == AF_UNIX) {
+        struct sockaddr_un name;
+        memcpy(&name, &l->address.storage, sizeof name);
+        (void)unlink(name.sun_path);
+    }
     close(l->fd);
     if (l->spare >= 0) {
         close(l->spare);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * listener.h -- a port on which connections arrive.
+ * listener.h -- a port, or a local socket, on which connections arrive.
  *
  * When the process has run out of descriptors, accepting fails while the
  * connection stays in the queue, and a loop that only watches would spin.  So a
@@ -27,6 +27,12 @@ typedef void listener_accepted(void *context, int fd, const struct address *from
 struct listener *listener_open(struct ev_loop *loop, const char *text,
                                listener_accepted *accepted, void *context,
                                char ret_error[CONFIG_ERROR_MAX]);
+
+/* Opens a local socket that only this process's user may connect to.  One that is left of
+ * a process that is gone is replaced; one behind which somebody listens is not. */
+struct listener *listener_open_local(struct ev_loop *loop, const char *path,
+                                     listener_accepted *accepted, void *context,
+                                     char ret_error[CONFIG_ERROR_MAX]);
 
 /* The address with the port that was really taken. */
 void listener_address(const struct listener *l, char ret_text[ADDRESS_MAX]);

@@ -24,6 +24,13 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Where clients come in, and who they are then. */
+struct port {
+    struct loop *loop;
+    struct listener *listener;
+    const char *principal;
+};
+
 struct loop {
     struct ev_loop *ev;
     const struct config *config;
@@ -32,9 +39,10 @@ struct loop {
     struct gateway *gateway;
     struct conns *conns;
     struct peers *peers;
-    struct listener *clients;
+    struct port ports[CONFIG_LISTENERS_MAX + 1]; /* The local socket behind the others. */
+    uint32_t ports_count;
+    struct hello_client addresses[CONFIG_LISTENERS_MAX]; /* As told to others. */
     struct listener *members;
-    char client_address[ADDRESS_MAX]; /* As told to others. */
 
     ev_prepare prepare;
     ev_check check;
@@ -61,11 +69,11 @@ struct loop {
 /* ----------------------------------------------------------- into the service */
 
 static void on_client_request(void *context, uint64_t now_ms, uint64_t client, uint64_t tag,
-                              const struct wire_request *request)
+                              const char *principal, const struct wire_request *request)
 {
     struct loop *l = context;
     struct service_request stepped;
-    gateway_request(l->gateway, request, client, tag, &stepped);
+    gateway_request(l->gateway, request, client, tag, principal, &stepped);
     service_request(l->service, now_ms, &stepped);
 }
 
@@ -101,8 +109,8 @@ static void on_peer_gone(void *context, uint64_t now_ms, paxos_id peer)
 
 static void on_client_accepted(void *context, int fd, const struct address *from)
 {
-    struct loop *l = context;
-    conns_accept(l->conns, fd, from);
+    const struct port *port = context;
+    conns_accept(port->loop->conns, fd, from, port->principal);
 }
 
 static void on_peer_accepted(void *context, int fd, const struct address *from)
@@ -111,10 +119,12 @@ static void on_peer_accepted(void *context, int fd, const struct address *from)
     peers_accept(l->peers, fd, from);
 }
 
-static const char *client_address(void *context, paxos_id replica)
+/* Who came through the local socket may go anywhere: the first port is for everybody. */
+static const char *client_address(void *context, paxos_id replica, const char *principal)
 {
     const struct loop *l = context;
-    return peers_client_address(l->peers, replica);
+    const bool local = principal == NULL || strcmp(principal, LEASE_ROOT) == 0;
+    return peers_client_address(l->peers, replica, local ? NULL : principal);
 }
 
 /* ------------------------------------------------------------ from the writer */
@@ -235,7 +245,7 @@ static void reply(struct loop *l, const struct service_reply *answer)
     struct wire_text id;
     struct wire_buffer *out = conns_reply_begin(l->conns, answer->client, answer->tag, &id);
     if (out != NULL) {
-        gateway_reply(l->gateway, answer, id, out);
+        gateway_reply(l->gateway, answer, id, conns_principal(l->conns, answer->client), out);
         conns_reply_end(l->conns, answer->client, answer->tag);
     }
 }
@@ -276,7 +286,8 @@ static void tell(struct loop *l, const struct service_event *events, uint32_t co
         const struct service_event *event = &events[i];
         l->head.size = 0;
         if (event->kind != SERVICE_EVENT_CHANGE) {
-            gateway_event(l->gateway, event, &l->head);
+            gateway_event(l->gateway, event, conns_principal(l->conns, event->client),
+                          &l->head);
             notify(l, event->client, NULL);
             continue;
         }
@@ -294,6 +305,9 @@ static void tell(struct loop *l, const struct service_event *events, uint32_t co
 
 static void act(struct loop *l, uint64_t now_ms, const struct service_output *out)
 {
+    for (uint32_t i = 0; i < out->held_count; i++) {
+        conns_be_patient(l->conns, out->held[i].client, out->held[i].tag);
+    }
     /* Messages first: the peers' disks shall work while ours does. */
     for (uint32_t i = 0; i < out->at_once_count; i++) {
         peers_send(l->peers, &out->at_once[i]);
@@ -342,12 +356,12 @@ static void announce(struct loop *l)
     l->announced = true;
     char clients[ADDRESS_MAX];
     char members[ADDRESS_MAX];
-    listener_address(l->clients, clients);
+    listener_address(l->ports[0].listener, clients);
     listener_address(l->members, members);
     printf("ready client=%s peer=%s\n", clients, members);
     fflush(stdout);
     trace_event(TRACE_INFO, "replica.ready", trace_text("client", clients),
-                trace_text("peer", members));
+                trace_text("peer", members), trace_text("local", l->config->local_socket));
 }
 
 static void set_wake(struct loop *l, uint64_t wake_at_ms)
@@ -384,7 +398,7 @@ static void on_prepare(struct ev_loop *ev, ev_prepare *prepare, int events)
         more = conns_resume(l->conns) || more;
     }
     conns_flush(l->conns);
-    if (!l->announced) {
+    if (!l->announced && !l->stopping) { /* Who is stopping listens no more. */
         announce(l);
     }
 
@@ -416,6 +430,14 @@ static void on_wake(struct ev_loop *ev, ev_timer *timer, int events)
 
 /* ----------------------------------------------------------------------- life */
 
+static void close_ports(struct loop *l)
+{
+    for (uint32_t i = 0; i < l->ports_count; i++) {
+        listener_close(l->ports[i].listener);
+        l->ports[i].listener = NULL;
+    }
+}
+
 static void on_signal(struct ev_loop *ev, ev_signal *signal, int events)
 {
     (void)ev;
@@ -430,8 +452,7 @@ static void on_signal(struct ev_loop *ev, ev_signal *signal, int events)
                 trace_number("signal", (uint64_t)signal->signum));
     l->stopping = true;
     l->stop_at_ms = now_ms + LOOP_STOP_MS;
-    listener_close(l->clients);
-    l->clients = NULL;
+    close_ports(l);
     service_hand_over(l->service, now_ms);
 }
 
@@ -455,6 +476,36 @@ static void start_watchers(struct loop *l)
     l->polled_ms = clock_boottime_ms();
 }
 
+static bool open_port(struct loop *l, const struct config_listener *config,
+                      char ret_error[CONFIG_ERROR_MAX])
+{
+    struct port *port = &l->ports[l->ports_count];
+    struct hello_client *told = &l->addresses[l->ports_count];
+    *port = (struct port){.loop = l, .principal = config->principal};
+    port->listener = listener_open(l->ev, config->listen, on_client_accepted, port, ret_error);
+    if (port->listener == NULL) {
+        return false;
+    }
+    l->ports_count++;
+    memcpy(told->principal, config->principal, sizeof told->principal);
+    if (config->advertise[0] != '\0') {
+        memcpy(told->address, config->advertise, ADDRESS_MAX);
+    } else {
+        listener_address(port->listener, told->address);
+    }
+    return true;
+}
+
+static bool open_local(struct loop *l, char ret_error[CONFIG_ERROR_MAX])
+{
+    struct port *port = &l->ports[l->ports_count];
+    *port = (struct port){.loop = l, .principal = LEASE_ROOT};
+    port->listener = listener_open_local(l->ev, l->config->local_socket, on_client_accepted,
+                                         port, ret_error);
+    l->ports_count += port->listener != NULL;
+    return port->listener != NULL;
+}
+
 static bool open_clients(struct loop *l, char ret_error[CONFIG_ERROR_MAX])
 {
     const struct conns_handler handler = {.request = on_client_request,
@@ -462,7 +513,6 @@ static bool open_clients(struct loop *l, char ret_error[CONFIG_ERROR_MAX])
                                           .slow = on_client_slow,
                                           .context = l};
     const struct gateway_config gateway = {.cell = l->config->cell,
-                                           .principal = l->config->principal,
                                            .self = l->config->replica,
                                            .client_address = client_address,
                                            .context = l};
@@ -472,16 +522,12 @@ static bool open_clients(struct loop *l, char ret_error[CONFIG_ERROR_MAX])
         snprintf(ret_error, CONFIG_ERROR_MAX, "out of memory");
         return false;
     }
-    l->clients = listener_open(l->ev, l->config->listen, on_client_accepted, l, ret_error);
-    if (l->clients == NULL) {
-        return false;
+    for (uint32_t i = 0; i < l->config->listeners_count; i++) {
+        if (!open_port(l, &l->config->listeners[i], ret_error)) {
+            return false;
+        }
     }
-    if (l->config->advertise[0] != '\0') {
-        memcpy(l->client_address, l->config->advertise, ADDRESS_MAX);
-    } else {
-        listener_address(l->clients, l->client_address);
-    }
-    return true;
+    return l->config->local_socket[0] == '\0' || open_local(l, ret_error);
 }
 
 static bool open_members(struct loop *l, const struct booted *booted,
@@ -492,7 +538,8 @@ static bool open_members(struct loop *l, const struct booted *booted,
     const struct peers_config peers = {.config = l->config,
                                        .members = &booted->members,
                                        .identity = booted->identity.identity,
-                                       .client_address = l->client_address,
+                                       .clients = l->addresses,
+                                       .clients_count = l->config->listeners_count,
                                        .seed = booted->seed};
     l->peers = peers_new(l->ev, &peers, &handler);
     if (l->peers == NULL) {
@@ -527,7 +574,7 @@ static bool open_loop(struct loop *l, const struct booted *booted,
 static bool close_loop(struct loop *l)
 {
     const bool written = l->writer == NULL || writer_stop(l->writer);
-    listener_close(l->clients);
+    close_ports(l);
     listener_close(l->members);
     conns_free(l->conns);
     wire_buffer_free(&l->head);
@@ -546,7 +593,9 @@ int loop_run(const struct config *config, struct booted *booted)
     char error[CONFIG_ERROR_MAX] = "";
     const bool opened = open_loop(&l, booted, error);
     if (opened) {
-        listener_start(l.clients);
+        for (uint32_t i = 0; i < l.ports_count; i++) {
+            listener_start(l.ports[i].listener);
+        }
         listener_start(l.members);
         peers_start(l.peers);
         ev_run(l.ev, /* flags= */ 0);

@@ -32,8 +32,10 @@ const char *argp_program_version = "lockd " LOCKD_VERSION;
 static const char documentation[] =
     "One replica of a lockd cell: a distributed lock and coordination service.\v"
     "`lockd init --config FILE` makes the store of a new replica, once; `lockd --config FILE` "
-    "runs it until SIGTERM; `lockd --dev` runs a cell of one without any configuration. "
-    "See lockd(8) and lockd.conf(5).";
+    "runs it until SIGTERM; `lockd --dev` runs a cell of one without any configuration.  "
+    "The line replica.ready of the log has the path of the local socket, through which this "
+    "machine's administrator comes in whatever the access lists say.  See lockd(8) and "
+    "lockd.conf(5).";
 
 static const struct argp_option options[] = {
     {"config", 'c', "FILE", 0, "the configuration of this replica", 0},

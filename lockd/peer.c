@@ -43,7 +43,8 @@ struct peer {
     struct peers *all;
     paxos_id id;
     char address[ADDRESS_MAX];
-    char client[ADDRESS_MAX];
+    struct hello_client clients[HELLO_CLIENTS_MAX];
+    uint32_t clients_count;
     enum peer_state state;
     int fd;       /* CONNECTING, CONNECTED; else -1. */
     ev_io reader; /* Nothing is received here but the end. */
@@ -303,7 +304,10 @@ static void send_hello(struct peer *p)
     struct hello hello = {
         .from = config->replica, .to = p->id, .identity = all->config.identity};
     snprintf(hello.cell, sizeof hello.cell, "%s", config->cell);
-    snprintf(hello.client, sizeof hello.client, "%s", all->config.client_address);
+    static_assert((int)CONFIG_LISTENERS_MAX <= (int)HELLO_CLIENTS_MAX, "every port is told");
+    memcpy(hello.clients, all->config.clients,
+           all->config.clients_count * sizeof *all->config.clients);
+    hello.clients_count = all->config.clients_count;
 
     uint8_t *at = reserve(p, HELLO_MAX);
     if (at == NULL) {
@@ -427,7 +431,8 @@ static const char *on_hello(void *context, const struct hello *hello)
     if (p == NULL) {
         return "no other member has its id";
     }
-    memcpy(p->client, hello->client, sizeof p->client);
+    memcpy(p->clients, hello->clients, sizeof p->clients);
+    p->clients_count = hello->clients_count;
     if (p->state == PEER_WAITING) {
         dial_at_once(p);
     }
@@ -537,14 +542,25 @@ void peers_start(struct peers *all)
     }
 }
 
-const char *peers_client_address(const struct peers *all, paxos_id id)
+static const char *address_for(const struct hello_client *clients, uint32_t count,
+                               const char *principal)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (principal == NULL || strcmp(clients[i].principal, principal) == 0) {
+            return clients[i].address;
+        }
+    }
+    return "";
+}
+
+const char *peers_client_address(const struct peers *all, paxos_id id, const char *principal)
 {
     if (id == all->config.config->replica) {
-        return all->config.client_address;
+        return address_for(all->config.clients, all->config.clients_count, principal);
     }
     for (uint32_t i = 0; i < all->count; i++) {
         if (all->peer[i].id == id) {
-            return all->peer[i].client;
+            return address_for(all->peer[i].clients, all->peer[i].clients_count, principal);
         }
     }
     return "";

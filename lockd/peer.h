@@ -16,6 +16,7 @@
 #include <ev.h>
 
 #include "lockd/config.h"
+#include "lockd/hello.h"
 #include "paxos/paxos.h"
 
 enum {
@@ -30,7 +31,8 @@ struct peers_config {
     const struct config *config;         /* Borrowed. */
     const struct paxos_members *members; /* Copied. */
     uint64_t identity;                   /* Of this replica. */
-    const char *client_address;          /* Where clients find it; borrowed. */
+    const struct hello_client *clients;  /* Where clients find it; borrowed. */
+    uint32_t clients_count;
     uint64_t seed;
 };
 
@@ -58,7 +60,8 @@ void peers_accept(struct peers *all, int fd,
 void peers_send(struct peers *all, const struct paxos_message *message);
 void peers_flush(struct peers *all);
 
-/* Where clients find a replica, as it last said itself; "" when it hasn't. */
-const char *peers_client_address(const struct peers *all, paxos_id id);
+/* Where clients of this principal find a replica, as it last said itself; "" when it
+ * hasn't, or has no port for them.  With NULL its first port. */
+const char *peers_client_address(const struct peers *all, paxos_id id, const char *principal);
 
 #endif

@@ -46,12 +46,15 @@ void byte_ring_drop(struct byte_ring *ring, size_t size);
 
 /* --------------------------------------------------------------- the queue */
 
-/* A command that somebody awaits.  What its owner means by `client`, `tag` and
- * `op` is not looked at, except that op 0 is nobody's: the command runs on, and
+struct intent;
+
+/* A command that somebody awaits.  What its owner means by `client`, `tag`, `intent`
+ * and `op` is not looked at, except that op 0 is nobody's: the command runs on, and
  * its outcome is told to no one. */
 struct pending {
     uint64_t client;
     uint64_t tag;
+    struct intent *intent; /* NULL: none. */
     uint32_t size; /* Of its octets. */
     uint8_t op;
 };

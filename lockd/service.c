@@ -68,10 +68,12 @@ static void look_at_mastership(struct service *s)
         reads_lost(s);
         sessions_lost(s);
         watchers_lost(s);
+        caches_lost(s);
     }
     if (epoch != 0) {
         sessions_begin(s);
         watches_begin(s);
+        caches_begin(s);
     }
 }
 
@@ -146,6 +148,8 @@ static bool is_named(const struct service_request *request)
     case SERVICE_LOCK_CHECK:
     case SERVICE_NODE_OPEN:
     case SERVICE_NODE_CLOSE:
+    case SERVICE_GET_ACL:
+    case SERVICE_SET_ACL:
         return true;
     case SERVICE_LOCK_LIST:
         return request->name.size > 0;
@@ -156,6 +160,8 @@ static bool is_named(const struct service_request *request)
     case SERVICE_LOCK_CANCEL:
     case SERVICE_WATCH_ADD:
     case SERVICE_WATCH_REMOVE:
+    case SERVICE_CACHE_BEGIN:
+    case SERVICE_CACHE_ACK:
         break;
     }
     return false;
@@ -185,8 +191,9 @@ static bool is_pinned(const struct service_request *request, enum lease_rc *ret_
 static void request_write(struct service *s, const struct service_request *request,
                           struct bytes path, bool one_shot)
 {
-    enum lease_rc rc;
-    if (is_signed(request, one_shot, &rc) && is_pinned(request, &rc)) {
+    enum lease_rc rc = LEASE_DENIED;
+    if (!access_judged_early(s, request, path) && is_signed(request, one_shot, &rc) &&
+        is_pinned(request, &rc)) {
         queue_request(s, request, path);
     } else {
         reply_add(s, request->client, request->tag, request->op, SERVICE_REFUSED)->rc = rc;
@@ -210,6 +217,13 @@ void service_request(struct service *s, uint64_t now_ms, const struct service_re
     case SERVICE_GET:
     case SERVICE_STAT:
     case SERVICE_LIST:
+    case SERVICE_GET_ACL:
+        if (request->level != SERVICE_LINEARIZABLE) {
+            level_request(s, now_ms, request, path);
+            return;
+        }
+        read_request(s, now_ms, request, path);
+        return;
     case SERVICE_LOCK_LIST:
     case SERVICE_LOCK_CHECK:
         read_request(s, now_ms, request, path);
@@ -217,6 +231,7 @@ void service_request(struct service *s, uint64_t now_ms, const struct service_re
     case SERVICE_PUT:
     case SERVICE_CREATE:
     case SERVICE_DELETE:
+    case SERVICE_SET_ACL:
         request_write(s, request, path, /* one_shot= */ true);
         return;
     case SERVICE_SESSION_CLOSE:
@@ -231,7 +246,11 @@ void service_request(struct service *s, uint64_t now_ms, const struct service_re
         queue_request(s, request, path);
         return;
     case SERVICE_SESSION_KEEPALIVE:
+    case SERVICE_CACHE_BEGIN:
         keepalive_request(s, now_ms, request);
+        return;
+    case SERVICE_CACHE_ACK:
+        cache_acknowledged(s, request);
         return;
     case SERVICE_WATCH_ADD:
         watch_request(s, now_ms, request);
@@ -294,7 +313,10 @@ static void forget_all(struct service *s)
     pending_each(&s->queue, forget_command, s);
     reads_each(s, forget_read, s);
     keepalives_forget(s, is_forgotten);
+    levels_forget(s, is_forgotten);
+    intents_forget(s, is_forgotten);
     for (uint32_t i = 0; i < s->forgotten_count; i++) {
+        caches_forget(s, s->forgotten[i]);
         waiting_forget(s, s->forgotten[i]);
         watches_forget(s, s->forgotten[i]);
     }
@@ -336,7 +358,7 @@ void service_hand_over(struct service *s, uint64_t now_ms)
  * the mastership away by itself. */
 static void hand_over(struct service *s)
 {
-    const bool drained = s->queue.queued == 0 && s->reads.count == 0 &&
+    const bool drained = s->queue.queued == 0 && s->caches.held == 0 && s->reads.count == 0 &&
                          s->keepalives.count == 0 && s->watches.pages == NULL;
     if (s->closing && !s->released &&
         (s->epoch == 0 || drained || s->now_ms >= s->release_by_ms)) {
@@ -386,13 +408,17 @@ void service_status(const struct service *s, uint64_t now_ms, struct service_sta
         .counts = lease_counts(s->lease),
         .history_floor = lease_history_floor(s->lease),
         .digest = lease_digest(s->lease),
+        .open = lease_is_open(s->lease),
         .tables_slot = s->tables_slot,
         .log_first = s->log_first,
         .low_space = s->low_space,
         .stretch_ms = lease_stretch_ms(s->lease),
         .watches = s->watches.count,
+        .cached = s->caches.count,
+        .held = s->caches.held,
         .now_ms = now_ms,
     };
+    ret_status->has_age = levels_age(s, now_ms, &ret_status->age_ms);
     paxos_status(s->paxos, now_ms, &ret_status->paxos);
     if (ret_status->paxos.role == PAXOS_MASTER) {
         const uint32_t heard = heard_count(s, &ret_status->paxos, now_ms);
@@ -419,9 +445,11 @@ void service_check(const struct service *s)
     lease_check(s->lease);
     pending_check(&s->queue);
     reads_check(s);
+    levels_check(s);
     sessions_check(s);
     waiting_check(s);
     index_check(s);
+    caches_check(s);
 }
 
 /* --------------------------------------------------------------------- turn */
@@ -507,18 +535,24 @@ static uint64_t wake_at(const struct service *s)
     }
     at_ms = earlier(at_ms, sessions_wake_ms(s));
     at_ms = earlier(at_ms, events_wake_ms(s));
+    at_ms = earlier(at_ms, caches_wake_ms(s));
+    at_ms = earlier(at_ms, levels_wake_ms(s));
     return at_ms > s->now_ms ? at_ms : s->now_ms; /* Else the next turn would seem late. */
 }
 
 /* What the keeper judged comes before later commands of the same sessions; it is
- * asked anew only when nothing else is left to propose. */
+ * asked anew only when nothing else is left to propose.  Here, and before, everything
+ * is looked at that may be proposed, and who has to forget something is told: so
+ * whatever is read later in the turn comes behind that. */
 static void propose(struct service *s, uint64_t wall_ms)
 {
     sessions_woken(s);
+    cache_release(s);
     sessions_propose(s, wall_ms);
     queue_propose(s, wall_ms);
     sessions_judge(s);
     sessions_propose(s, wall_ms);
+    caches_tell(s);
 }
 
 const struct service_output *service_turn(struct service *s, uint64_t now_ms, uint64_t wall_ms)
@@ -538,7 +572,8 @@ const struct service_output *service_turn(struct service *s, uint64_t now_ms, ui
     queue_give_up(s);
     keepalives_answer(s, ready->confirmed);
     const uint64_t round = watches_answer(s, ready->confirmed);
-    const bool reads_left = !reads_answer(s, round) || round < ready->confirmed;
+    bool reads_left = !reads_answer(s, round) || round < ready->confirmed;
+    reads_left |= !levels_answer(s, round);
     answer_status(s);
     answer_delays(s);
     if (!mutant(reply_before_event)) {
@@ -559,9 +594,11 @@ const struct service_output *service_turn(struct service *s, uint64_t now_ms, ui
         .events_count = s->watches.events_count,
         .replies = s->replies,
         .replies_count = s->replies_count,
+        .held = s->caches.noted,
+        .held_count = s->caches.noted_count,
         .notes = ready->notes,
         .notes_count = ready->notes_count,
-        .more = reads_left || room || events_left(s),
+        .more = reads_left || room || events_left(s) || caches_ready(s),
     };
     s->wake_at_ms = wake_at(s);
     s->output.wake_at_ms = s->wake_at_ms;
@@ -574,10 +611,12 @@ void service_advance(struct service *s)
     assert(s->turned);
     s->turned = false;
     s->replies_count = 0;
+    s->room = (struct answer_room){0};
     s->watches.events_count = 0;
     s->watches.events_octets = 0;
     s->watches.changes_count = 0;
     waiting_recycle(s);
+    caches_recycle(s);
     paxos_advance(s->paxos);
     look_at_mastership(s);
 }

@@ -26,8 +26,10 @@ enum {
     SERVICE_SET_BYTES = 1024 * 1024,   /* Changed rows that trigger a set ... */
     SERVICE_SET_MS = 1000,             /* ... or this long after the last one. */
     SERVICE_CELL_MAX = STORE_CELL_MAX,
-    SERVICE_WATCHES_PAGE = 1000, /* Watches set by one request. */
-    SERVICE_PROGRESS_MS = 5000,  /* How often quiet watchers are told how far they are. */
+    SERVICE_WATCHES_PAGE = 1000,   /* Watches set by one request. */
+    SERVICE_INVALIDATE_MAX = 1000, /* Names in one invalidation; more are several. */
+    SERVICE_WAIT_MS_MAX = 60000,   /* For a sequential read's revision. */
+    SERVICE_PROGRESS_MS = 5000,    /* How often quiet watchers are told how far they are. */
 };
 
 struct service_config {
@@ -38,6 +40,9 @@ struct service_config {
     uint64_t queue_bytes_max;    /* Their octets while they wait for a slot. */
     uint32_t reads_max;          /* Reads waiting for a confirmation round. */
     uint32_t watches_max;        /* Of all clients together. */
+    uint32_t cache_lease_ms;     /* How long a client may answer reads from memory without
+                                  * word from the master; 0: not at all. */
+    uint32_t cached_max;         /* Names cached by all sessions together. */
     uint32_t keepalives_busy;    /* Answered in a second: from so many on leases are stretched;
                                   * 0: never. */
 
@@ -88,6 +93,20 @@ enum service_op {
     SERVICE_NODE_CLOSE,
     SERVICE_WATCH_ADD,
     SERVICE_WATCH_REMOVE,
+    SERVICE_GET_ACL,
+    SERVICE_SET_ACL,
+    SERVICE_CACHE_BEGIN, /* Of a session that declared a cache: "I hold nothing of what was
+                          * granted before, and listen on this connection." */
+    SERVICE_CACHE_ACK,   /* "I hold nothing of what invalidations up to this one named." */
+};
+
+/* How new the state must be that answers a read. */
+enum service_level {
+    SERVICE_LINEARIZABLE = 0, /* As of its arrival or later: after a confirmation round. */
+    SERVICE_LEASE = 1,        /* The same of the master under its firm lease, without a round;
+                               * where leases are not firm it is answered as linearizable. */
+    SERVICE_SEQUENTIAL = 2,   /* Of any replica, at min_revision or later. */
+    SERVICE_STALE = 3,        /* Of any replica, as it is. */
 };
 
 /* What a watch looks at. */
@@ -139,6 +158,21 @@ struct service_request {
     struct bytes after;     /* LIST. */
     uint32_t limit;         /* LIST, LOCK_LIST; 0: LEASE_LIST_MAX. */
 
+    /* GET, STAT, LIST, GET_ACL. */
+    enum service_level level;
+    uint64_t min_revision; /* SEQUENTIAL: the newest that the client has seen, for which this
+                            * replica may wait for `wait_ms`. */
+    uint32_t max_age_ms;   /* SEQUENTIAL, STALE: refused if the state is older, or may be; 0:
+                            * any will do. */
+
+    /* Of a session that has declared a cache.  GET, STAT, linearizable: the answer may be
+     * kept.  SESSION_OPEN: it declares one.  CACHE_ACK: up to which invalidation. */
+    bool cache;
+    uint64_t cache_number;
+
+    struct bytes acl[LEASE_RIGHTS]; /* SET_ACL: as in lease_command; if_generation is the ACL
+                                     * generation. */
+
     /* Of a session.  The secret is checked against the state that answers; a
      * wrong one is refused with LEASE_DENIED and executes nothing. */
     uint64_t session; /* 0: none.  SESSION_OPEN: the new one's id, random, not 0. */
@@ -152,7 +186,7 @@ struct service_request {
     struct bytes label;      /* SESSION_OPEN. */
     enum lease_mode mode;    /* LOCK_ACQUIRE, LOCK_CHECK. */
     bool wait;               /* LOCK_ACQUIRE: not a try. */
-    uint32_t wait_ms;        /* LOCK_ACQUIRE that waits; 0: for ever. */
+    uint32_t wait_ms;        /* LOCK_ACQUIRE that waits; 0: for ever.  SEQUENTIAL; 0: not. */
     bool create;             /* LOCK_ACQUIRE. */
     uint32_t delay_ms;       /* LOCK_ACQUIRE: at most LEASE_DELAY_MS_MAX. */
     uint64_t handle;         /* LOCK_ACQUIRE, LOCK_RELEASE, NODE_OPEN, NODE_CLOSE. */
@@ -184,6 +218,7 @@ struct service_lock {
     X(SERVICE_BAD_NAME, "the name is not valid in this cell")                                  \
     X(SERVICE_TOO_LARGE, "it exceeds a limit")                                                 \
     X(SERVICE_OVERLOADED, "too much is waiting; it was not executed")                          \
+    X(SERVICE_TOO_OLD, "the state here is older than asked for")                               \
     X(SERVICE_UNKNOWN,                                                                         \
       "mastership was lost, or a retry took its place; it may or may not have "                \
       "been executed, or still wait")
@@ -199,11 +234,16 @@ struct service_status {
     struct lease_position position;
     struct lease_counts counts;
     uint64_t digest;
+    bool open;            /* No node names an ACL. */
     uint64_t tables_slot; /* The tables on disk hold the effects up to here. */
     uint64_t log_first;   /* Log rows kept from here on; 0: not cut since the start. */
     bool low_space;
     uint32_t stretch_ms;    /* The ceiling of leases while the master is loaded; 0: none. */
     uint64_t watches;       /* Set at this replica. */
+    uint64_t cached;        /* Names that sessions keep, as far as this master knows. */
+    uint64_t held;          /* Commands that wait for invalidations. */
+    bool has_age;           /* The state here contains all that was acknowledged ... */
+    uint64_t age_ms;        /* ... so long ago. */
     uint64_t history_floor; /* Of the history kept: lease_history_floor(). */
     uint32_t survives; /* More failures that leave a majority; the master's view, else 0. */
     uint64_t now_ms;
@@ -227,17 +267,27 @@ struct service_reply {
     uint32_t children_count;
     bool more;                           /* LIST, LOCK_LIST. */
     const struct service_status *status; /* STATUS. */
-    uint64_t session;                    /* SESSION_OPEN. */
+    uint64_t session;                    /* SESSION_OPEN; LOCK_ACQUIRE: who asked. */
     uint32_t lease_ms;                   /* SESSION_OPEN, SESSION_KEEPALIVE. */
-    uint64_t token;                      /* LOCK_ACQUIRE. */
-    struct bytes path;                   /* LOCK_ACQUIRE: of the lock, for its sequencer. */
-    enum lease_mode mode;                /* LOCK_ACQUIRE. */
-    const struct service_lock *locks;    /* LOCK_LIST: at most LEASE_LIST_MAX claims in all. */
+    uint32_t cache_ms;                   /* SESSION_OPEN, SESSION_KEEPALIVE, CACHE_BEGIN of a
+                                          * session with a cache: its cache lease; else 0. */
+    bool cached;                         /* GET, STAT: the client may keep it ... */
+    uint64_t cache_number;               /* ... unless it has heard of a later invalidation than
+                                          * this.  CACHE_BEGIN: of the last one. */
+    enum service_level level;         /* GET, STAT, LIST, GET_ACL: at which it was answered. */
+    bool has_age;                     /* Not linearizable: the state contains all that was */
+    uint64_t age_ms;                  /* acknowledged this long ago; false: not known. */
+    struct bytes acl[LEASE_RIGHTS];   /* GET_ACL. */
+    uint64_t token;                   /* LOCK_ACQUIRE. */
+    struct bytes path;                /* LOCK_ACQUIRE: of the lock, for its sequencer. */
+    enum lease_mode mode;             /* LOCK_ACQUIRE. */
+    const struct service_lock *locks; /* LOCK_LIST: at most LEASE_LIST_MAX claims in all. */
     uint32_t locks_count;
     uint64_t next_instance; /* LOCK_LIST, when `more`. */
     bool valid;             /* LOCK_CHECK: it is held so. */
     uint64_t left_ms;       /* LOCK_ACQUIRE refused with LEASE_LOCK_DELAY: what is left, ... */
-    const struct lease_claim *holder; /* ... and who held it; NULL: not known. */
+    const struct lease_claim *holder; /* ... and who held it; NULL: not known, or not to be
+                                       * seen by who asked. */
 };
 
 /* Something told without being asked for: it comes before all replies of the same
@@ -249,6 +299,9 @@ enum service_event_kind {
     SERVICE_EVENT_PROGRESS, /* All watches of the client were told all up to `revision`. */
     SERVICE_EVENT_END,      /* All watches of the client are gone: this replica is not the
                              * master any more. */
+    SERVICE_EVENT_INVALIDATE, /* A session must forget what it keeps under `names`, or all, and
+                               * then say so with CACHE_ACK.  It comes before all events and
+                               * replies of the same output. */
 };
 
 struct service_event {
@@ -264,6 +317,10 @@ struct service_event {
     const struct lease_event *change; /* CHANGE: the newest; `old` in it is of the oldest.  One
                                        * and the same pointer for all who are told the same. */
     paxos_id master;                  /* END: whom to ask; 0: not known. */
+    uint64_t session;                 /* INVALIDATE. */
+    uint64_t number;                  /* INVALIDATE: counts up in a mastership. */
+    const struct bytes *names;        /* INVALIDATE: paths below /ls/<cell>/; the root is "". */
+    uint32_t names_count;             /* 0: all that it keeps. */
 };
 
 /* Takes one request.  Its reply comes with a later service_output, exactly once
@@ -298,6 +355,14 @@ bool service_idle(const struct service *s);
 
 /* ------------------------------------------------------------------ output */
 
+/* A command that waits until clients have forgotten what it may change.  It may take as
+ * long as a cache lease, so it shall not keep from being read what comes behind it:
+ * that may be the very word it waits for. */
+struct service_held {
+    uint64_t client;
+    uint64_t tag;
+};
+
 struct service_output {
     const struct paxos_message *at_once; /* Send in this order: at_once, then released. */
     const struct paxos_message *released;
@@ -310,6 +375,8 @@ struct service_output {
     uint32_t events_count;
     const struct service_reply *replies;
     uint32_t replies_count;
+    const struct service_held *held; /* Since the last output; some may be answered in this. */
+    uint32_t held_count;
     const struct paxos_note *notes;
     uint32_t notes_count;
     uint64_t wake_at_ms; /* Call service_turn() no later than this. */

@@ -106,6 +106,8 @@ struct service *service_new(const struct service_config *config,
                                                                    : SERVICE_BATCH_BYTES;
     make_queues(s);
     s->watches.pages_end = &s->watches.pages;
+    levels_init(s);
+    caches_init(s);
     s->lease = lease_new(allocator, &config->limits);
     s->paxos_block = table_new(s, paxos_size(&config->paxos), 1);
     return s;
@@ -116,6 +118,9 @@ void service_free(struct service *s)
     if (s == NULL) {
         return;
     }
+    levels_free(s);
+    access_free(s);
+    caches_free(s);
     table_free(s, s->paxos_block, paxos_size(&s->config.paxos), 1);
     if (s->keeper != NULL) {
         keeper_free(s->keeper);

@@ -13,6 +13,13 @@
  *     service_watch.c    watches: set, given up and lost
  *     service_watch_index.c  the watches of a name, of a client, and of a change
  *     service_tell.c     events: which watch is told what, and when
+ *     service_level.c    reads of any replica, and how old its state is
+ *     service_access.c   who may see what: reads, lists of locks, events
+ *     service_cache.c    who keeps what, and who has yet to drop it
+ *     service_cache_lease.c  until when they are waited for
+ *     service_cache_index.c  the tables of that
+ *     service_cache_look.c  what a command may change
+ *     service_cache_hold.c  commands that wait for who keeps it
  *     service_boot.c     the making of a service, and its start from the store
  *     pending.c          who awaits which command
  */
@@ -22,6 +29,7 @@
 #include "lease/keeper.h"
 #include "lockd/pending.h"
 #include "lockd/service.h"
+#include "lockd/service_cache.h"
 
 enum {
     FORGOTTEN_MAX = 256,               /* Clients gone since the last turn, noted one by one. */
@@ -34,7 +42,10 @@ enum {
     WAITING_FIRST = 256,                      /* Buckets for those who wait, to begin with. */
     WAITER_PATH = 96,                         /* A longer path needs memory of its own. */
     JUDGED_OCTETS = 64 * KEEPER_BATCH,        /* What the keeper asks for in one turn. */
+    JUDGE_AGAIN_MS = 20, /* After something had to be postponed. */
     AWAY_MS = 20, /* A loop that comes this much later than it was asked to was away. */
+    LOCKS_PASSED = LEASE_LIST_MAX, /* In one turn, not to be seen by who lists all. */
+    ACCESS_MEMOS = 64,  /* Answers of ACLs remembered in a turn. */
     HOLDERS_TURN = 256, /* Failed holders named in the refusals of one turn. */
     PAGES_TURN = 8,     /* Pages of watches set in one turn. */
     PAGES_OCTETS_MAX = 16 * 1024 * 1024, /* Of pages that await their rounds. */
@@ -56,9 +67,11 @@ struct pending_read {
     uint64_t epoch;   /* Of the mastership that the round belongs to. */
     uint64_t behind;  /* LOCK_LIST: claims to skip or, without a path, the last instance. */
     uint64_t session; /* Whose secret was wrong; 0: nobody's. */
+    uint64_t cacher;  /* GET, STAT: the session that would keep the answer; 0: none. */
     uint64_t if_instance;
     uint64_t token; /* LOCK_CHECK. */
     uint32_t limit;
+    uint32_t principal; /* Of access_principal(). */
     uint16_t path_size;
     uint16_t after_size;
     uint8_t op;   /* 0: nobody's. */
@@ -72,6 +85,44 @@ struct read_queue {
     uint32_t first;
     uint32_t count;
     struct byte_ring names;
+};
+
+struct level_read;
+
+/* Reads below linearizable, in the order of arrival. */
+struct level_queue {
+    struct level_read *first;
+    struct level_read **end;
+    uint32_t count;    /* At most reads_max. */
+    bool look;         /* Somebody is to be looked at with the next turn; else ... */
+    uint64_t revision; /* ... nobody before the state has come to this, ... */
+    uint64_t until_ms; /* ... or it is this late. */
+};
+
+/* Whether an ACL listed a principal when it was asked for in this turn. */
+struct access_memo {
+    uint64_t turn; /* Of watches.turn. */
+    uint32_t principal;
+    bool listed;
+    uint8_t acl_size;
+    uint8_t acl[LEASE_ACL_NAME_MAX];
+};
+
+struct access {
+    struct bytes *principals; /* By number. */
+    size_t capacity;
+    uint32_t count;
+    struct access_memo memos[ACCESS_MEMOS];
+};
+
+/* What one turn may still answer: replies are borrowed from here and from the
+ * state, and whoever prints them shall not be kept from the rest of his work. */
+struct answer_room {
+    uint32_t children_used;
+    uint32_t claims_used;
+    uint32_t locks_used;
+    uint32_t locks_passed;
+    size_t content_bytes;
 };
 
 /* A KeepAlive that awaits its confirmation round. */
@@ -130,7 +181,9 @@ struct judged {
     uint32_t first;
     uint32_t count;
     uint8_t *octets;
-    bool blocked; /* The keeper was not asked, because nothing could be proposed. */
+    bool blocked;      /* The keeper was not asked, because nothing could be proposed. */
+    uint64_t again_ms; /* It is asked again then: something was postponed. */
+    uint64_t slot;     /* The last in which something was proposed. */
 };
 
 /* What the lists of locks of one turn are made of. */
@@ -171,6 +224,7 @@ struct watch {
     uint64_t id;
     uint64_t start; /* It is told nothing up to this revision. */
     uint64_t if_instance;
+    uint32_t principal; /* Of access_principal(). */
     uint32_t last; /* Its newest event of this turn, if that is one of its own. */
     uint8_t scope;
     uint8_t watched;
@@ -299,6 +353,8 @@ struct service {
 
     struct pending_queue queue;
     struct read_queue reads;
+    struct level_queue levels;
+    struct access access;
 
     /* Sessions.  The keeper knows them while s->epoch is not 0. */
     struct keeper *keeper;
@@ -307,9 +363,11 @@ struct service {
     struct stretch stretch;
     struct waiting waiting;
     struct watches watches;
+    struct caches caches;
     uint64_t wake_at_ms; /* When the last turn asked for the next; 0: there was none. */
 
     /* What this turn answers. */
+    struct answer_room room;
     struct service_reply *replies;
     uint32_t replies_count;
     size_t replies_capacity;
@@ -408,20 +466,22 @@ void reads_each(struct service *s, void (*change)(void *context, struct pending_
                 void *context);
 void reads_check(const struct service *s);
 
-/* What one turn may still answer: replies are borrowed from here and from the
- * state, and whoever prints them shall not be kept from the rest of his work. */
-struct answer_room {
-    struct lease_position position;
-    uint32_t children_used;
-    uint32_t claims_used;
-    uint32_t locks_used;
-    size_t content_bytes;
-};
+/* How a read that may wait somewhere else is filled from its request, with so many octets
+ * of names, and answered from the state as it stands.  The reply is borrowed until the
+ * next one. */
+size_t read_names_size(const struct service_request *request, struct bytes path);
+void read_fill(struct service *s, struct pending_read *read,
+               const struct service_request *request, struct bytes path, uint8_t *names);
+struct service_reply *read_answer(struct service *s, const struct pending_read *read,
+                                  const uint8_t *names);
+
+/* Can its answer still be given in this turn? */
+bool read_fits(const struct service *s, const struct pending_read *read);
 
 /* ------------------------------------------------------- service_session.c */
 
-/* Is the secret of the request certainly wrong?  Of a session that isn't known
- * here nothing is certain. */
+/* Is the secret of the request certainly wrong, or its principal?  Of a session that
+ * isn't known here nothing is certain. */
 bool session_denies(const struct service *s, const struct service_request *request);
 
 void keepalive_request(struct service *s, uint64_t now_ms,
@@ -437,6 +497,10 @@ void sessions_lost(struct service *s);
 /* A command was applied while we are master. */
 void sessions_applied(struct service *s, const struct lease_at *at,
                       const struct lease_command *command, const struct lease_result *result);
+
+/* Of what was judged and is not proposed yet, postpones what somebody has to be waited
+ * for. */
+void sessions_admit(struct service *s);
 
 /* The turn has come: was it later than asked for? */
 void sessions_woken(struct service *s);
@@ -466,8 +530,7 @@ void lock_waits(struct service *s, const struct pending *asker, const struct lea
                 const struct lease_command *command);
 
 enum lease_rc answer_locks(struct service *s, const struct pending_read *read,
-                           struct bytes path, struct service_reply *reply,
-                           struct answer_room *room);
+                           struct bytes path, struct service_reply *reply);
 enum lease_rc answer_check(const struct service *s, const struct pending_read *read,
                            struct bytes path, struct service_reply *reply);
 
@@ -555,7 +618,109 @@ void watchers_each(struct service *s, void (*visit)(struct service *s, struct wa
 void index_free(struct service *s);
 void index_check(const struct service *s);
 
+/* --------------------------------------------------------- service_level.c */
+
+/* A read below linearizable, of this replica whoever it is. */
+void level_request(struct service *s, uint64_t now_ms, const struct service_request *request,
+                   struct bytes path);
+
+/* Answers those whose time has come: at their revision, or out of time.  Who relied on a
+ * lease that is over is answered after his round.  False when some are left for the next
+ * turn. */
+bool levels_answer(struct service *s, uint64_t confirmed);
+void levels_forget(struct service *s,
+                   bool (*forgotten)(const struct service *s, uint64_t client));
+uint64_t levels_wake_ms(const struct service *s);
+
+/* The state here contains all that was acknowledged so long ago; false: not known. */
+bool levels_age(const struct service *s, uint64_t now_ms, uint64_t *ret_age_ms);
+void levels_init(struct service *s);
+void levels_free(struct service *s);
+void levels_check(const struct service *s);
+
+/* -------------------------------------------------------- service_access.c */
+
+/* May the principal of this watch be told the event?  Few principals and few ACLs are
+ * asked for again and again in a turn: the last answers are remembered. */
+bool access_event(struct service *s, uint32_t principal, const struct lease_event *event);
+
+/* The number of a principal among those that have connections; never given back, because
+ * they are of listeners, and so few. */
+uint32_t access_principal(struct service *s, struct bytes principal);
+struct bytes access_name(const struct service *s, uint32_t principal);
+
+/* May the principal read what is, or isn't, at the path?  LEASE_OK, LEASE_DENIED. */
+enum lease_rc access_read(const struct service *s, uint32_t principal, struct bytes path);
+
+/* The same of the names of its ACLs, which may also be seen by who may change them. */
+enum lease_rc access_acl(const struct service *s, uint32_t principal, struct bytes path);
+
+/* May it see the lock there among all others? */
+bool access_lock(const struct service *s, uint32_t principal, struct bytes path);
+
+/* Is this a write that mutant acl_checked_early refuses at once? */
+bool access_judged_early(const struct service *s, const struct service_request *request,
+                         struct bytes path);
+void access_free(struct service *s);
+
+/* --------------------------------------------------------- service_cache.c */
+
+/* What the caches of clients need, while some session has declared one; else every one of
+ * these returns at once.  See the file for the argument. */
+
+/* May the session of this client keep what is at `path` now, be it nothing?  Then it is
+ * registered as doing so. */
+bool cache_grant(struct service *s, uint64_t client, uint64_t session, struct bytes path,
+                 uint64_t *ret_number);
+
+/* The cache lease that an answer to this session, leaving now over this connection, brings:
+ * it counts in full from now.  0: none. */
+uint32_t cache_lease(struct service *s, uint64_t client, uint64_t session);
+
+/* The same of one that was opened over it just now, with this lease. */
+uint32_t cache_opened(struct service *s, uint64_t client, uint64_t session, uint32_t lease_ms);
+
+/* Answers a CACHE_BEGIN, after its round. */
+void cache_begun(struct service *s, const struct lease_session *session,
+                 struct service_reply *reply);
+void cache_acknowledged(struct service *s, const struct service_request *request);
+
+/* Tells who has to forget what; before the turn's other events, and before all reads. */
+void caches_tell(struct service *s);
+
+void caches_applied(struct service *s, uint64_t slot);
+void cache_session_over(struct service *s, uint64_t session);
+void caches_begin(struct service *s); /* A mastership of ours begins to serve, ... */
+void caches_lost(struct service *s);  /* ... and ends: what is held is refused. */
+void caches_forget(struct service *s, uint64_t client);
+uint64_t caches_wake_ms(const struct service *s);
+bool caches_ready(const struct service *s); /* Something held may go now. */
+void caches_recycle(struct service *s);     /* What was told is borrowed no more. */
+void caches_init(struct service *s);
+void caches_free(struct service *s);
+void caches_check(const struct service *s);
+
+/* ---------------------------------------------------- service_cache_hold.c */
+
+/* Before a command may be proposed.  True: nobody keeps what it may change, and nobody will
+ * until it has been applied or refused; asker->intent goes with it until cache_settled().
+ * False: those who do are being told; the command is held, or, if `asker` is NULL (the
+ * keeper's), is to be brought again. */
+bool cache_admit(struct service *s, struct pending *asker, const struct lease_command *command);
+
+/* It is known what became of a command that was in the queue. */
+void cache_settled(struct service *s, struct intent *intent);
+
+/* Is there room in the queue for one more, besides those that are held? */
+bool cache_has_room(const struct service *s, size_t size);
+
+/* Puts what has waited long enough into the queue, before queue_propose(). */
+void cache_release(struct service *s);
+
 /* ---------------------------------------------------------- service_tell.c */
+
+/* Room for one more event of this turn, behind those that there are. */
+uint32_t event_add(struct service *s, const struct service_event *event);
 
 /* Tells the watches what is new, before what the turn replies. */
 void events_tell(struct service *s);

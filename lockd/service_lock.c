@@ -42,6 +42,7 @@ void locks_settled(struct service *s, const struct lease_at *at)
         struct service_reply *reply = queue_answer(s, &asker, at, &one->result);
         reply->path = waiter_path(w);
         reply->mode = w->mode;
+        reply->session = one->session;
     }
     const struct lease_delay *begun = lease_delays_begun(s->lease, &count);
     for (uint32_t i = 0; i < count; i++) {
@@ -57,6 +58,14 @@ static uint64_t left_ms(const struct service *s, uint64_t instance,
     return claim->delayed && s->epoch != 0
                ? keeper_delay_left_ms(s->keeper, instance, claim->number, s->now_ms)
                : 0;
+}
+
+/* Who may take the lock may not be one who may see who had it. */
+static bool may_see_holder(const struct service *s, const struct service_reply *reply)
+{
+    struct lease_session session;
+    return lease_session_get(s->lease, reply->session, &session) &&
+           lease_may(s->lease, reply->path, session.principal, LEASE_READ) == LEASE_OK;
 }
 
 /* Several who shared the lock may have failed: it opens when the last delay is
@@ -83,6 +92,9 @@ static void answer_delay(struct service *s, struct service_reply *reply)
             reply->left_ms = left;
         }
     }
+    if (reply->holder != NULL && !may_see_holder(s, reply)) {
+        reply->holder = NULL;
+    }
     s->failed_count += reply->holder != NULL;
 }
 
@@ -104,8 +116,9 @@ void answer_delays(struct service *s)
 
 /* Holders and waiters of the node at `path`, which must outlive the turn. */
 static enum lease_rc list_lock(struct service *s, struct bytes path, uint64_t instance,
-                               uint32_t skip, uint32_t limit, struct answer_room *room)
+                               uint32_t skip, uint32_t limit)
 {
+    struct answer_room *room = &s->room;
     struct service_lock *lock = &s->lists.locks[room->locks_used];
     struct lease_claim *claims = &s->lists.claims[room->claims_used];
     uint64_t *left = &s->lists.left_ms[room->claims_used];
@@ -124,7 +137,7 @@ static enum lease_rc list_lock(struct service *s, struct bytes path, uint64_t in
 }
 
 static enum lease_rc list_one(struct service *s, const struct pending_read *read,
-                              struct bytes path, struct answer_room *room)
+                              struct bytes path)
 {
     struct lease_stat stat;
     struct bytes content;
@@ -132,19 +145,21 @@ static enum lease_rc list_one(struct service *s, const struct pending_read *read
     if (rc != LEASE_OK) {
         return rc;
     }
-    uint8_t *kept = s->lists.paths[room->locks_used];
+    uint8_t *kept = s->lists.paths[s->room.locks_used];
     if (path.size > 0) {
         memcpy(kept, path.data, path.size);
     }
     return list_lock(s, bytes_of(kept, path.size), stat.instance, (uint32_t)read->behind,
-                     read->limit, room);
+                     read->limit);
 }
 
-/* A page over all locks: `limit` counts claims, so that a page is of one size
- * however they are spread.  Only the last lock of a page can be cut. */
+/* A page over all locks that the principal may see: `limit` counts claims, so that a page
+ * is of one size however they are spread.  Only the last lock of a page can be cut.  A page
+ * may be short, or empty, when there are too many others between. */
 static void list_all(struct service *s, const struct pending_read *read,
-                     struct service_reply *reply, struct answer_room *room)
+                     struct service_reply *reply)
 {
+    struct answer_room *room = &s->room;
     uint64_t behind = read->behind;
     uint32_t left = read->limit;
     for (;;) {
@@ -154,35 +169,38 @@ static void list_all(struct service *s, const struct pending_read *read,
         if (instance == 0) {
             return;
         }
-        if (left == 0) {
+        if (left == 0 || room->locks_passed == LOCKS_PASSED) {
             reply->more = true;
             reply->next_instance = behind;
             return;
         }
+        behind = instance;
+        if (!access_lock(s, read->principal, bytes_of(path, path_size))) {
+            room->locks_passed++;
+            continue;
+        }
         const uint32_t used = room->claims_used;
         const enum lease_rc rc =
-            list_lock(s, bytes_of(path, path_size), instance, /* skip= */ 0, left, room);
+            list_lock(s, bytes_of(path, path_size), instance, /* skip= */ 0, left);
         assert(rc == LEASE_OK && room->claims_used > used);
         (void)rc;
         left -= room->claims_used - used;
-        behind = instance;
     }
 }
 
 enum lease_rc answer_locks(struct service *s, const struct pending_read *read,
-                           struct bytes path, struct service_reply *reply,
-                           struct answer_room *room)
+                           struct bytes path, struct service_reply *reply)
 {
-    const uint32_t first = room->locks_used;
+    const uint32_t first = s->room.locks_used;
     enum lease_rc rc = LEASE_OK;
     if (read->named) {
-        rc = list_one(s, read, path, room);
+        rc = list_one(s, read, path);
         reply->more = rc == LEASE_OK && s->lists.locks[first].more;
     } else {
-        list_all(s, read, reply, room);
+        list_all(s, read, reply);
     }
     reply->locks = &s->lists.locks[first];
-    reply->locks_count = room->locks_used - first;
+    reply->locks_count = s->room.locks_used - first;
     return rc;
 }
 

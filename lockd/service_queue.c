@@ -40,6 +40,8 @@ static enum lease_command_type command_type(enum service_op op)
         return LEASE_CMD_OPEN;
     case SERVICE_NODE_CLOSE:
         return LEASE_CMD_CLOSE;
+    case SERVICE_SET_ACL:
+        return LEASE_CMD_SET_ACL;
     case SERVICE_GET:
     case SERVICE_STAT:
     case SERVICE_LIST:
@@ -49,6 +51,9 @@ static enum lease_command_type command_type(enum service_op op)
     case SERVICE_LOCK_CHECK:
     case SERVICE_WATCH_ADD:
     case SERVICE_WATCH_REMOVE:
+    case SERVICE_GET_ACL:
+    case SERVICE_CACHE_BEGIN:
+    case SERVICE_CACHE_ACK:
         break;
     }
     assert(false && "a write");
@@ -70,7 +75,11 @@ static bool is_too_large(const struct service_request *request)
     return request->content.size > LEASE_CONTENT_MAX ||
            request->principal.size > LEASE_PRINCIPAL_MAX ||
            request->label.size > LEASE_LABEL_MAX || request->secret.size > LEASE_SECRET_MAX ||
-           request->acks_count > LEASE_ACK_RANGES_MAX || request->delay_ms > LEASE_DELAY_MS_MAX;
+           request->acks_count > LEASE_ACK_RANGES_MAX ||
+           request->delay_ms > LEASE_DELAY_MS_MAX ||
+           request->acl[LEASE_READ].size > LEASE_ACL_NAME_MAX ||
+           request->acl[LEASE_WRITE].size > LEASE_ACL_NAME_MAX ||
+           request->acl[LEASE_CHANGE].size > LEASE_ACL_NAME_MAX;
 }
 
 /* Whose request it is, and what he has heard of: of one-shot requests nothing. */
@@ -92,6 +101,7 @@ static void describe_session(struct lease_command *command,
     command->subject = request->session;
     command->lease_ms = request->lease_ms;
     command->label = request->label;
+    command->cache = request->cache;
     lease_secret_hash(request->secret, command->secret_hash);
 }
 
@@ -115,6 +125,8 @@ static struct lease_command make_command(const struct service_request *request,
         .wait_ms = request->wait ? request->wait_ms : 0,
         .delay_ms = request->delay_ms,
         .token = request->token,
+        .acl = {request->acl[LEASE_READ], request->acl[LEASE_WRITE],
+                request->acl[LEASE_CHANGE]},
     };
     if (request->op == SERVICE_SESSION_OPEN) {
         describe_session(&command, request);
@@ -132,17 +144,21 @@ static void queue_command(struct service *s, const struct service_request *reque
         reply_add(s, request->client, request->tag, request->op, SERVICE_TOO_LARGE);
         return;
     }
-    const struct pending pending = {
+    if (!cache_has_room(s, size)) {
+        reply_add(s, request->client, request->tag, request->op, SERVICE_OVERLOADED);
+        return;
+    }
+    struct pending pending = {
         .client = request->client,
         .tag = request->tag,
         .size = (uint32_t)size,
         .op = (uint8_t)request->op,
     };
-    uint8_t *at = pending_push(&s->queue, &pending);
-    if (at == NULL) {
-        reply_add(s, request->client, request->tag, request->op, SERVICE_OVERLOADED);
-        return;
+    if (!cache_admit(s, &pending, command)) {
+        return; /* It is held. */
     }
+    uint8_t *at = pending_push(&s->queue, &pending);
+    assert(at != NULL);
     struct writer w = writer_over(at, size);
     lease_command_encode(command, &w);
     assert(!w.failed && w.size == size);
@@ -188,11 +204,19 @@ void queue_propose(struct service *s, uint64_t wall_ms)
 
 /* ---------------------------------------------------------------- outcomes */
 
+/* The next command whose outcome is known. */
+static struct pending take(struct service *s)
+{
+    const struct pending p = pending_take(&s->queue);
+    cache_settled(s, p.intent);
+    return p;
+}
+
 /* Commands of a slot that came to nothing. */
 static void answer_slot(struct service *s, enum service_outcome outcome)
 {
     for (uint32_t count = pending_oldest(&s->queue)->count; count > 0; count--) {
-        const struct pending p = pending_take(&s->queue);
+        const struct pending p = take(s);
         if (p.op == 0) {
             continue;
         }
@@ -229,7 +253,7 @@ static void answer_command(struct service *s, const struct lease_at *at,
                            const struct lease_command *command,
                            const struct lease_result *result)
 {
-    const struct pending p = pending_take(&s->queue);
+    const struct pending p = take(s);
     if (p.op == 0) {
         return;
     }
@@ -241,6 +265,10 @@ static void answer_command(struct service *s, const struct lease_at *at,
     if (command->type == LEASE_CMD_ACQUIRE) {
         reply->path = command->path;
         reply->mode = command->mode;
+        reply->session = command->session;
+    }
+    if (command->type == LEASE_CMD_SESSION_OPEN && command->cache && result->rc == LEASE_OK) {
+        reply->cache_ms = cache_opened(s, p.client, result->session, result->lease_ms);
     }
 }
 
@@ -274,6 +302,7 @@ void queue_lost(struct service *s)
     }
     for (uint32_t i = 0; i < s->queue.queued; i++) {
         const struct pending *p = pending_queued(&s->queue, i);
+        cache_settled(s, p->intent);
         if (p->op != 0) {
             reply_not_master(s, p->client, p->tag, (enum service_op)p->op);
         }
@@ -346,6 +375,9 @@ bool entry_apply(struct service *s, const struct paxos_entry *entry)
     }
     lease_slot_done(s->lease, entry->slot, count);
     settle_slots(s, entry->slot);
+    if (s->epoch != 0) {
+        caches_applied(s, entry->slot);
+    }
     if (!s->dirty) {
         s->dirty = true;
         s->dirty_ms = s->now_ms;

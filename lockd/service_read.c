@@ -92,7 +92,6 @@ static struct pending_read *read_queue(struct service *s, uint64_t now_ms,
         .tag = request->tag,
         .round = mutant(read_without_round) ? 0 : round,
         .epoch = s->epoch,
-        .if_instance = LEASE_ANY,
         .op = (uint8_t)request->op,
     };
     return read;
@@ -110,20 +109,21 @@ static void copy_octets(uint8_t *to, struct bytes from)
     }
 }
 
-void read_request(struct service *s, uint64_t now_ms, const struct service_request *request,
-                  struct bytes path)
+size_t read_names_size(const struct service_request *request, struct bytes path)
 {
-    const struct bytes after = request->op == SERVICE_LIST ? request->after : bytes_of(NULL, 0);
-    if (after.size > LEASE_COMPONENT_MAX) {
-        reply_add(s, request->client, request->tag, request->op, SERVICE_BAD_NAME);
-        return;
-    }
-    uint8_t *names;
-    struct pending_read *read = read_queue(s, now_ms, request, path.size + after.size, &names);
-    if (read == NULL) {
-        return;
-    }
+    return path.size + (request->op == SERVICE_LIST ? request->after.size : 0);
+}
+
+void read_fill(struct service *s, struct pending_read *read,
+               const struct service_request *request, struct bytes path, uint8_t *names)
+{
     const bool lists_locks = request->op == SERVICE_LOCK_LIST;
+    const struct bytes after = request->op == SERVICE_LIST ? request->after : bytes_of(NULL, 0);
+    read->client = request->client;
+    read->tag = request->tag;
+    read->op = (uint8_t)request->op;
+    read->epoch = s->epoch;
+    read->principal = access_principal(s, request->principal);
     read->if_instance = request->if_instance;
     read->mode = (uint8_t)request->mode;
     read->token = request->token;
@@ -134,6 +134,27 @@ void read_request(struct service *s, uint64_t now_ms, const struct service_reque
     read->after_size = (uint16_t)after.size;
     copy_octets(names, path);
     copy_octets(names + path.size, after);
+}
+
+void read_request(struct service *s, uint64_t now_ms, const struct service_request *request,
+                  struct bytes path)
+{
+    if (request->op == SERVICE_LIST && request->after.size > LEASE_COMPONENT_MAX) {
+        reply_add(s, request->client, request->tag, request->op, SERVICE_BAD_NAME);
+        return;
+    }
+    if (request->cache && request->session != 0 && session_denies(s, request)) {
+        read_denied(s, now_ms, request);
+        return;
+    }
+    uint8_t *names;
+    struct pending_read *read =
+        read_queue(s, now_ms, request, read_names_size(request, path), &names);
+    if (read != NULL) {
+        read_fill(s, read, request, path, names);
+        const bool keepable = request->op == SERVICE_GET || request->op == SERVICE_STAT;
+        read->cacher = request->cache && keepable ? request->session : 0;
+    }
 }
 
 void read_denied(struct service *s, uint64_t now_ms, const struct service_request *request)
@@ -148,7 +169,7 @@ void read_denied(struct service *s, uint64_t now_ms, const struct service_reques
 /* ----------------------------------------------------------------- answers */
 
 static enum lease_rc answer_get(struct service *s, struct bytes path,
-                                struct service_reply *reply, struct answer_room *room)
+                                struct service_reply *reply)
 {
     struct bytes content;
     const enum lease_rc rc = lease_get(s->lease, path, &reply->stat, &content);
@@ -157,23 +178,24 @@ static enum lease_rc answer_get(struct service *s, struct bytes path,
             return LEASE_NOT_A_FILE;
         }
         reply->content = content;
-        room->content_bytes += content.size;
+        s->room.content_bytes += content.size;
     }
     return rc;
 }
 
 static enum lease_rc answer_list(struct service *s, const struct pending_read *read,
                                  struct bytes path, struct bytes after,
-                                 struct service_reply *reply, struct answer_room *room)
+                                 struct service_reply *reply)
 {
-    struct lease_child *children = s->children + room->children_used;
+    struct lease_child *children = s->children + s->room.children_used;
     uint32_t count = 0;
     const enum lease_rc rc =
-        lease_list(s->lease, path, after, read->limit, children, &count, &reply->more);
+        lease_list(s->lease, path, after, read->limit, access_name(s, read->principal),
+                   children, &count, &reply->more);
     if (rc == LEASE_OK) {
         reply->children = children;
         reply->children_count = count;
-        room->children_used += count;
+        s->room.children_used += count;
     }
     return rc;
 }
@@ -198,47 +220,65 @@ static bool is_stale(const struct service *s, const struct pending_read *read,
            stat.instance != read->if_instance;
 }
 
+/* Nothing else is said of what may not be read. */
 static enum lease_rc answer_op(struct service *s, const struct pending_read *read,
-                               struct service_reply *reply, struct answer_room *room)
+                               struct bytes path, struct bytes after,
+                               struct service_reply *reply)
 {
-    const uint8_t *names = s->reads.names.data + s->reads.names.first;
-    const struct bytes path = bytes_of(names, read->path_size);
-    const struct bytes after = bytes_of(names + read->path_size, read->after_size);
     if (read->session != 0) {
         return answer_denied(s, read->session);
     }
-    if ((read->op != SERVICE_LOCK_LIST || read->named) && is_stale(s, read, path)) {
+    if (read->op == SERVICE_LOCK_LIST && !read->named) {
+        return answer_locks(s, read, path, reply);
+    }
+    const enum lease_rc may = read->op == SERVICE_GET_ACL
+                                  ? access_acl(s, read->principal, path)
+                                  : access_read(s, read->principal, path);
+    if (may != LEASE_OK) {
+        return may;
+    }
+    if (is_stale(s, read, path)) {
         return LEASE_STALE_INSTANCE;
     }
     switch (read->op) {
     case SERVICE_LIST:
-        return answer_list(s, read, path, after, reply, room);
+        return answer_list(s, read, path, after, reply);
     case SERVICE_LOCK_LIST:
-        return answer_locks(s, read, path, reply, room);
+        return answer_locks(s, read, path, reply);
     case SERVICE_LOCK_CHECK:
         return answer_check(s, read, path, reply);
+    case SERVICE_GET_ACL:
+        return lease_acl(s->lease, path, reply->acl);
     default:
-        return answer_get(s, path, reply, room);
+        return answer_get(s, path, reply);
     }
 }
 
-static void answer_read(struct service *s, const struct pending_read *read,
-                        struct answer_room *room)
+struct service_reply *read_answer(struct service *s, const struct pending_read *read,
+                                  const uint8_t *names)
 {
+    const struct lease_position position = lease_position(s->lease);
+    const struct bytes path = bytes_of(names, read->path_size);
+    const struct bytes after = bytes_of(names + read->path_size, read->after_size);
     struct service_reply *reply =
         reply_add(s, read->client, read->tag, (enum service_op)read->op, SERVICE_DONE);
-    reply->rc = answer_op(s, read, reply, room);
+    reply->rc = answer_op(s, read, path, after, reply);
     if (reply->rc != LEASE_OK) {
         reply->outcome = SERVICE_REFUSED;
     }
-    reply->epoch = room->position.epoch;
-    reply->revision = room->position.revision;
-    reply->slot = room->position.slot;
-    reply->position = room->position.position;
+    reply->epoch = position.epoch;
+    reply->revision = position.revision;
+    reply->slot = position.slot;
+    reply->position = position.position;
+    if (read->cacher != 0 && (reply->rc == LEASE_OK || reply->rc == LEASE_NO_NODE)) {
+        reply->cached = cache_grant(s, read->client, read->cacher, path, &reply->cache_number);
+    }
+    return reply;
 }
 
-static bool has_room(const struct answer_room *room, const struct pending_read *read)
+bool read_fits(const struct service *s, const struct pending_read *read)
 {
+    const struct answer_room *room = &s->room;
     switch (read->op) {
     case SERVICE_GET:
         return room->content_bytes < READ_TURN_BYTES;
@@ -246,7 +286,8 @@ static bool has_room(const struct answer_room *room, const struct pending_read *
         return READ_TURN_CHILDREN - room->children_used >= read->limit;
     case SERVICE_LOCK_LIST:
         return READ_TURN_CLAIMS - room->claims_used >= read->limit &&
-               READ_TURN_CLAIMS - room->locks_used >= read->limit;
+               READ_TURN_CLAIMS - room->locks_used >= read->limit &&
+               room->locks_passed < LOCKS_PASSED;
     default:
         return true;
     }
@@ -262,18 +303,18 @@ static void drop_oldest(struct read_queue *q)
 
 bool reads_answer(struct service *s, uint64_t confirmed)
 {
-    struct answer_room room = {.position = lease_position(s->lease)};
+    const struct byte_ring *names = &s->reads.names;
     while (s->reads.count > 0) {
         const struct pending_read *read = read_at(&s->reads, 0);
         assert(read->epoch == s->epoch);
         if (read->round > confirmed) {
             break;
         }
-        if (!has_room(&room, read)) {
+        if (!read_fits(s, read)) {
             return false;
         }
         if (read->op != 0) {
-            answer_read(s, read, &room);
+            read_answer(s, read, names->data + names->first);
         }
         drop_oldest(&s->reads);
     }

@@ -30,8 +30,9 @@
 bool session_denies(const struct service *s, const struct service_request *request)
 {
     struct lease_session session;
-    return !lease_session_secret(s->lease, request->session, request->secret) &&
-           lease_session_get(s->lease, request->session, &session);
+    return lease_session_get(s->lease, request->session, &session) &&
+           !(lease_session_secret(s->lease, request->session, request->secret) &&
+             bytes_equal(session.principal, request->principal));
 }
 
 /* --------------------------------------------------------- queue of KeepAlives */
@@ -114,8 +115,9 @@ void keepalive_request(struct service *s, uint64_t now_ms,
         read_denied(s, now_ms, request);
         return;
     }
-    const bool urgent =
-        !keeper_expiring(s->keeper, request->session) && runs_out(s, now_ms, request->session);
+    const bool begins = request->op == SERVICE_CACHE_BEGIN; /* Writers may wait for it. */
+    const bool urgent = begins || (!keeper_expiring(s->keeper, request->session) &&
+                                   runs_out(s, now_ms, request->session));
     uint64_t round = 0;
     if (paxos_confirm(s->paxos, now_ms, urgent, &round) != PAXOS_OK) {
         reply_not_master(s, request->client, request->tag, request->op);
@@ -132,7 +134,7 @@ void keepalive_request(struct service *s, uint64_t now_ms,
         .round = mutant(keepalive_without_round) ? 0 : round,
         .session = request->session,
         .op = (uint8_t)request->op,
-        .reading = keeper_reading(s->keeper, request->session),
+        .reading = !begins && keeper_reading(s->keeper, request->session),
         .secret_size = (uint8_t)request->secret.size,
     };
     if (request->secret.size > 0) {
@@ -161,7 +163,9 @@ static void prolong(struct service *s, const struct pending *asker,
 {
     const uint32_t lease_ms = stretch_grant(s, session->lease_ms);
     keeper_answered(s->keeper, session->id, lease_ms, s->now_ms);
-    reply_state(s, asker, LEASE_OK)->lease_ms = lease_ms;
+    struct service_reply *reply = reply_state(s, asker, LEASE_OK);
+    reply->lease_ms = lease_ms;
+    reply->cache_ms = cache_lease(s, asker->client, session->id);
 }
 
 static void answer_keepalive(struct service *s, const struct pending_keepalive *k)
@@ -178,6 +182,10 @@ static void answer_keepalive(struct service *s, const struct pending_keepalive *
         keeper_expiring(s->keeper, k->session) && !mutant(keepalive_while_expiring);
     const bool allowed =
         lease_session_secret(s->lease, k->session, bytes_of(k->secret, k->secret_size));
+    if (k->op == SERVICE_CACHE_BEGIN && allowed) {
+        cache_begun(s, &session, reply_state(s, &asker, LEASE_OK));
+        return;
+    }
     if (k->op != 0 && allowed && !expiring) {
         prolong(s, &asker, &session);
         return;
@@ -241,6 +249,8 @@ void sessions_lost(struct service *s)
     waiting_lost(s);
     keeper_end(s->keeper);
     s->judged.first = 0;
+    s->judged.again_ms = 0;
+    s->judged.slot = 0;
     if (!mutant(expiry_unguarded)) {
         s->judged.count = 0; /* The next master gives each session its full time anew. */
     }
@@ -251,6 +261,7 @@ static void session_over(struct service *s, uint64_t session, const struct lease
                          const struct lease_result *result)
 {
     keeper_session_closed(s->keeper, session);
+    cache_session_over(s, session);
     const struct waiter *w = waiting_take(s, session, /* request= */ 0);
     if (w != NULL) {
         const struct pending asker = {.client = w->client, .tag = w->tag, .op = w->op};
@@ -311,6 +322,7 @@ void sessions_applied(struct service *s, const struct lease_at *at,
     case LEASE_CMD_TIMEOUT:
     case LEASE_CMD_OPEN:
     case LEASE_CMD_CLOSE:
+    case LEASE_CMD_SET_ACL:
         return;
     }
     assert(false && "a command of lease/");
@@ -342,19 +354,42 @@ static uint64_t judge_at_ms(const struct service *s)
     return keeper_ms < stretch_ms ? keeper_ms : stretch_ms;
 }
 
+void sessions_admit(struct service *s)
+{
+    struct judged *judged = &s->judged;
+    uint32_t kept = judged->first;
+    for (uint32_t i = judged->first; i < judged->count; i++) {
+        if (!cache_admit(s, /* asker= */ NULL, &judged->commands[i])) {
+            keeper_postpone(s->keeper, &judged->commands[i]);
+            judged->again_ms = s->now_ms + JUDGE_AGAIN_MS;
+        } else if (kept++ < i) {
+            judged->commands[kept - 1] = judged->commands[i];
+        }
+    }
+    judged->count = kept;
+}
+
 void sessions_judge(struct service *s)
 {
     s->judged.blocked = false;
-    if (s->epoch == 0 || s->closing || s->now_ms < judge_at_ms(s)) {
+    if (s->epoch == 0 || s->closing || s->now_ms < s->judged.again_ms) {
+        return;
+    }
+    if (s->now_ms < judge_at_ms(s)) {
+        intents_free(s, intents_take_wanted(s)); /* Those whom it was about live. */
         return;
     }
     if (s->judged.first < s->judged.count || s->queue.queued > 0 || !window_open(s)) {
         s->judged.blocked = true; /* What makes room brings a turn. */
         return;
     }
+    struct intent *wanted = intents_take_wanted(s);
     s->judged.first = 0;
+    s->judged.again_ms = 0;
     s->judged.count = keeper_due(s->keeper, s->now_ms, s->epoch, s->judged.commands);
     s->judged.count += stretch_due(s, &s->judged.commands[s->judged.count]);
+    sessions_admit(s);
+    intents_free(s, wanted);
 }
 
 /* The next batch of what was judged: as much of it as one entry may hold. */
@@ -385,13 +420,18 @@ void sessions_propose(struct service *s, uint64_t wall_ms)
             return;
         }
         s->judged.first += count;
+        s->judged.slot = slot;
+    }
+    if (s->judged.first == s->judged.count) {
+        intents_proposed(s, s->judged.slot);
     }
 }
 
 uint64_t sessions_wake_ms(const struct service *s)
 {
     const bool judges = s->epoch != 0 && !s->closing && !s->judged.blocked;
-    return judges ? judge_at_ms(s) : UINT64_MAX;
+    const uint64_t at_ms = judges ? judge_at_ms(s) : UINT64_MAX;
+    return at_ms > s->judged.again_ms ? at_ms : s->judged.again_ms;
 }
 
 void sessions_check(const struct service *s)

@@ -27,7 +27,7 @@
 
 /* ------------------------------------------------------------------- output */
 
-static uint32_t event_add(struct service *s, const struct service_event *event)
+uint32_t event_add(struct service *s, const struct service_event *event)
 {
     struct watches *all = &s->watches;
     const size_t wanted = (size_t)all->events_count + 1;
@@ -308,7 +308,8 @@ static void meet(void *context, struct watch *w, uint32_t kinds, bool is_child)
     if (!is_for(walk, w)) {
         return;
     }
-    if ((kinds & w->watched) != 0 && !is_of_another(w, walk->event, is_child)) {
+    if ((kinds & w->watched) != 0 && !is_of_another(w, walk->event, is_child) &&
+        access_event(walk->s, w->principal, walk->event)) {
         if (!may_tell(walk, w)) {
             put_off(walk, w);
             return;
@@ -383,6 +384,8 @@ static bool shows_state(const struct service_reply *reply)
     case SERVICE_SESSION_KEEPALIVE:
     case SERVICE_WATCH_ADD:
     case SERVICE_WATCH_REMOVE:
+    case SERVICE_CACHE_BEGIN:
+    case SERVICE_CACHE_ACK:
         return false;
     case SERVICE_GET:
     case SERVICE_STAT:
@@ -398,6 +401,8 @@ static bool shows_state(const struct service_reply *reply)
     case SERVICE_LOCK_CHECK:
     case SERVICE_NODE_OPEN:
     case SERVICE_NODE_CLOSE:
+    case SERVICE_GET_ACL:
+    case SERVICE_SET_ACL:
         break;
     }
     return true;

@@ -40,6 +40,7 @@ struct watch_page {
     uint64_t round;
     uint64_t epoch;
     size_t octets; /* Of all of this. */
+    uint32_t principal;
     uint32_t count;
     bool forgotten;
     struct page_watch watches[];
@@ -138,6 +139,7 @@ void watch_request(struct service *s, uint64_t now_ms, const struct service_requ
         .round = round,
         .epoch = s->epoch,
         .octets = octets,
+        .principal = access_principal(s, request->principal),
         .count = request->watches_count,
     };
     page_fill(s, page, request);
@@ -145,10 +147,12 @@ void watch_request(struct service *s, uint64_t now_ms, const struct service_requ
 }
 
 static struct service_reply *reply_watched(struct service *s, uint64_t client, uint64_t tag,
-                                           enum service_op op)
+                                           enum service_op op, enum lease_rc rc)
 {
     const struct lease_position position = lease_position(s->lease);
-    struct service_reply *reply = reply_add(s, client, tag, op, SERVICE_DONE);
+    struct service_reply *reply =
+        reply_add(s, client, tag, op, rc == LEASE_OK ? SERVICE_DONE : SERVICE_REFUSED);
+    reply->rc = rc;
     reply->epoch = position.epoch;
     reply->revision = position.revision;
     reply->slot = position.slot;
@@ -203,7 +207,7 @@ void unwatch_request(struct service *s, const struct service_request *request)
             give_up_page(page, request);
         }
     }
-    reply_watched(s, request->client, request->tag, request->op);
+    reply_watched(s, request->client, request->tag, request->op, LEASE_OK);
 }
 
 /* --------------------------------------------------------- current and behind */
@@ -318,15 +322,16 @@ static uint64_t set_start(struct service *s, struct watch *w, uint64_t from)
     return start;
 }
 
-static uint64_t set_watch(struct service *s, uint64_t client, const struct page_watch *from,
-                          struct bytes path)
+static uint64_t set_watch(struct service *s, const struct watch_page *page,
+                          const struct page_watch *from, struct bytes path)
 {
-    struct watch *w = watch_find(s, client, from->watch);
+    struct watch *w = watch_find(s, page->client, from->watch);
     if (w != NULL) {
         give_up(s, w);
     }
-    w = watch_make(s, watcher_make(s, client), from->watch, (enum service_scope)from->scope,
-                   path);
+    w = watch_make(s, watcher_make(s, page->client), from->watch,
+                   (enum service_scope)from->scope, path);
+    w->principal = page->principal;
     w->if_instance = from->if_instance;
     w->watched = from->watched;
     w->content = from->content;
@@ -334,6 +339,21 @@ static uint64_t set_watch(struct service *s, uint64_t client, const struct page_
     w->last = UINT32_MAX;
     w->ended = is_gone(s, from, path);
     return set_start(s, w, from->from);
+}
+
+/* May all of this be watched? */
+static bool page_allowed(const struct service *s, const struct watch_page *page)
+{
+    const uint8_t *paths = (const uint8_t *)&page->watches[page->count];
+    for (uint32_t i = 0; i < page->count; i++) {
+        const struct page_watch *from = &page->watches[i];
+        if (from->watched != 0 &&
+            access_read(s, page->principal, bytes_of(paths, from->path_size)) != LEASE_OK) {
+            return false;
+        }
+        paths += from->path_size;
+    }
+    return true;
 }
 
 /* The reply says where telling begins: of the watches that are told from now on, for
@@ -344,6 +364,10 @@ static void set_page(struct service *s, const struct watch_page *page)
         reply_add(s, page->client, page->tag, SERVICE_WATCH_ADD, SERVICE_OVERLOADED);
         return;
     }
+    if (!page_allowed(s, page)) {
+        reply_watched(s, page->client, page->tag, SERVICE_WATCH_ADD, LEASE_DENIED);
+        return;
+    }
     const uint64_t revision = lease_position(s->lease).revision;
     uint64_t begins = revision;
     bool from_now = false;
@@ -351,15 +375,14 @@ static void set_page(struct service *s, const struct watch_page *page)
     for (uint32_t i = 0; i < page->count; i++) {
         const struct page_watch *from = &page->watches[i];
         if (from->watched != 0) {
-            const uint64_t start =
-                set_watch(s, page->client, from, bytes_of(paths, from->path_size));
+            const uint64_t start = set_watch(s, page, from, bytes_of(paths, from->path_size));
             begins = start < begins ? start : begins;
             from_now |= from->from == LEASE_ANY;
         }
         paths += from->path_size;
     }
     s->watches.progress_revision = 0; /* They are to hear how far they are. */
-    reply_watched(s, page->client, page->tag, SERVICE_WATCH_ADD)->revision =
+    reply_watched(s, page->client, page->tag, SERVICE_WATCH_ADD, LEASE_OK)->revision =
         from_now ? revision : begins;
 }
 

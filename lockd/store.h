@@ -18,7 +18,7 @@
 #include "lease/lease.h"
 #include "paxos/paxos.h"
 
-enum { STORE_FORMAT = 2, STORE_CELL_MAX = 64 };
+enum { STORE_FORMAT = 3, STORE_CELL_MAX = 64 };
 
 /* Rows changed since the last set, and how far they bring the tables. */
 struct store_set {

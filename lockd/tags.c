@@ -111,6 +111,14 @@ bool tags_find(const struct tags *t, uint64_t tag, uint64_t client, struct wire_
     return true;
 }
 
+void tags_be_patient(struct tags *t, struct tag_list *list, uint64_t tag)
+{
+    struct slot *slot = slot_at(t, (uint32_t)tag);
+    assert(slot->client != 0);
+    list->patient += !slot->patient;
+    slot->patient = true;
+}
+
 void tags_release(struct tags *t, struct tag_list *list, uint64_t tag)
 {
     struct slot *slot = slot_at(t, (uint32_t)tag);

@@ -36,6 +36,7 @@ uint32_t tags_take(struct tags *t, struct tag_list *list, uint64_t client, struc
 bool tags_find(const struct tags *t, uint64_t tag, uint64_t client, struct wire_text *ret_id);
 
 /* `tag` must have been found. */
+void tags_be_patient(struct tags *t, struct tag_list *list, uint64_t tag);
 void tags_release(struct tags *t, struct tag_list *list, uint64_t tag);
 void tags_release_all(struct tags *t, struct tag_list *list);
 

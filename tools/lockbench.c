@@ -28,11 +28,14 @@ enum {
     PIDS_MAX = 16,
 };
 
-static const char *const workload_names[] = {[WORKLOAD_LOCK] = "lock",
-                                             [WORKLOAD_PUT] = "put",
-                                             [WORKLOAD_GET] = "get",
-                                             [WORKLOAD_HANDOFF] = "handoff",
-                                             [WORKLOAD_WATCH] = "watch"};
+static const char *const workload_names[] = {
+    [WORKLOAD_LOCK] = "lock",   [WORKLOAD_PUT] = "put",
+    [WORKLOAD_GET] = "get",     [WORKLOAD_HANDOFF] = "handoff",
+    [WORKLOAD_WATCH] = "watch", [WORKLOAD_CACHED] = "cached-get"};
+static const char *const level_names[] = {[LOCKD_LINEARIZABLE] = "linearizable",
+                                          [LOCKD_LEASE] = "lease",
+                                          [LOCKD_SEQUENTIAL] = "sequential",
+                                          [LOCKD_STALE] = "stale"};
 
 struct bench {
     bool scale; /* Instead of a load. */
@@ -105,6 +108,7 @@ enum {
     KEY_CLIENTS,
     KEY_DIR,
     KEY_ENDPOINTS,
+    KEY_LEVEL,
     KEY_LOCKD,
     KEY_LOCKS,
     KEY_NODES,
@@ -118,10 +122,12 @@ enum {
 };
 
 static const struct argp_option options[] = {
-    {"workload", 'w', "lock|handoff|put|get|watch", 0, "What an operation is (default lock)",
-     0},
+    {"workload", 'w', "lock|handoff|put|get|cached-get|watch", 0,
+     "What an operation is (default lock)", 0},
     {"clients", KEY_CLIENTS, "N", 0,
      "Each with a connection of its own (default 1; with scale 100)", 0},
+    {"level", KEY_LEVEL, "linearizable|lease|sequential|stale", 0,
+     "get: how new what is read must be (default linearizable)", 0},
     {"watchers", KEY_WATCHERS, "N", 0, "watch: clients that watch, instead (default 100)", 0},
     {"value-bytes", KEY_VALUE, "B", 0, "Of each value written or read (default 256)", 0},
     {"seconds", KEY_SECONDS, "S", 0, "The measured window (default 10)", 0},
@@ -165,15 +171,30 @@ static bool take_seconds(const char *text, double least, double *ret_seconds)
     return true;
 }
 
-static bool take_workload(const char *text, enum workload *ret_workload)
+/* One of some words; -1: none of them. */
+static int word_of(const char *text, const char *const *words, size_t count)
 {
-    for (unsigned i = 0; i < sizeof workload_names / sizeof workload_names[0]; i++) {
-        if (strcmp(text, workload_names[i]) == 0) {
-            *ret_workload = (enum workload)i;
-            return true;
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(text, words[i]) == 0) {
+            return (int)i;
         }
     }
-    return false;
+    return -1;
+}
+
+static bool take_workload(const char *text, enum workload *ret_workload)
+{
+    const int word =
+        word_of(text, workload_names, sizeof workload_names / sizeof workload_names[0]);
+    *ret_workload = word >= 0 ? (enum workload)word : *ret_workload;
+    return word >= 0;
+}
+
+static bool take_level(const char *text, enum lockd_level *ret_level)
+{
+    const int word = word_of(text, level_names, sizeof level_names / sizeof level_names[0]);
+    *ret_level = word >= 0 ? (enum lockd_level)word : *ret_level;
+    return word >= 0;
 }
 
 static bool take_pids(const char *text, struct bench *b)
@@ -204,6 +225,8 @@ static bool take_option(struct bench *b, int key, const char *text)
         return b->json || strcmp(text, "simple") == 0;
     case KEY_CLIENTS:
         return take_number(text, 1, CLIENTS_MAX, &b->load.clients);
+    case KEY_LEVEL:
+        return take_level(text, &b->load.level);
     case KEY_WATCHERS:
         return take_number(text, 1, CLIENTS_MAX, &b->load.watchers);
     case KEY_NODES:
@@ -247,6 +270,12 @@ static error_t parse(int key, char *text, struct argp_state *state)
     } else if (key == ARGP_KEY_END) {
         if (b->load.endpoints != NULL && (b->replicas > 0 || b->scale)) {
             argp_error(state, "--endpoints excludes --cell and scale");
+        }
+        if (b->load.level != LOCKD_LINEARIZABLE && b->load.workload != WORKLOAD_GET) {
+            argp_error(state, "--level goes only with -w get");
+        }
+        if (b->load.workload == WORKLOAD_CACHED && b->load.clients > 1) {
+            argp_error(state, "cached-get has one client");
         }
         if (b->large.locks > b->large.nodes) {
             argp_error(state, "there are more --locks than --nodes");
@@ -326,15 +355,20 @@ static bool print_json(const struct bench *b)
     const struct load_result *r = &b->result;
     const bool known = b->cpu_known && r->ops > 0;
     json_t *server = known ? json_real(per_op(b, b->server_cpu_us)) : json_null();
+    json_t *level = b->load.workload == WORKLOAD_GET ? json_string(level_names[b->load.level])
+                                                     : json_null();
+    json_t *missed =
+        b->load.workload == WORKLOAD_CACHED ? json_integer((json_int_t)r->missed) : json_null();
     json_t *object = json_pack(
-        "{s:s, s:I, s:I, s:f, s:I, s:f, s:I, s:I, s:I, s:I, s:o, s:f}", "workload",
+        "{s:s, s:I, s:I, s:f, s:I, s:f, s:I, s:I, s:I, s:I, s:o, s:f, s:o, s:o}", "workload",
         workload_names[b->load.workload], "clients", (json_int_t)clients_of(b), "value_bytes",
         (json_int_t)b->load.value_bytes, "seconds", r->seconds, "ops", (json_int_t)r->ops,
         "ops_per_s", (double)r->ops / r->seconds, "p50_us",
         (json_int_t)histogram_quantile(&r->latencies, 0.5), "p99_us",
         (json_int_t)histogram_quantile(&r->latencies, 0.99), "max_us",
         (json_int_t)r->latencies.max, "errors", (json_int_t)r->errors, "server_cpu_us_per_op",
-        server, "client_cpu_us_per_op", per_op(b, b->client_cpu_us));
+        server, "client_cpu_us_per_op", per_op(b, b->client_cpu_us), "level", level, "missed",
+        missed);
     const int rc = json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
     json_decref(object);
     fputc('\n', stdout);
@@ -348,13 +382,17 @@ static bool print_simple(const struct bench *b)
                                            [WORKLOAD_GET] = "",
                                            [WORKLOAD_HANDOFF] =
                                                " (from one's release to the next one's grant)",
-                                           [WORKLOAD_WATCH] = " (until the last one was told)"};
+                                           [WORKLOAD_WATCH] = " (until the last one was told)",
+                                           [WORKLOAD_CACHED] = " (of one in 64)"};
     const struct load_result *r = &b->result;
     printf("ops        %" PRIu64 " in %.2f s: %.0f a second, %" PRIu64 " errors\n", r->ops,
            r->seconds, (double)r->ops / r->seconds, r->errors);
     printf("latency    p50 %" PRIu64 " us, p99 %" PRIu64 " us, max %" PRIu64 " us%s\n",
            histogram_quantile(&r->latencies, 0.5), histogram_quantile(&r->latencies, 0.99),
            r->latencies.max, measured[b->load.workload]);
+    if (b->load.workload == WORKLOAD_CACHED) {
+        printf("cache      %" PRIu64 " of them were answered by the cell\n", r->missed);
+    }
     if (b->cpu_known) {
         printf("cpu        servers %.1f us an operation, client %.1f us\n",
                per_op(b, b->server_cpu_us), per_op(b, b->client_cpu_us));
@@ -365,11 +403,12 @@ static bool print_simple(const struct bench *b)
 static void print_settings(const struct bench *b)
 {
     fprintf(b->json ? stderr : stdout,
-            "workload   %s, %u clients, values of %u octets\n"
+            "workload   %s%s%s, %u clients, values of %u octets\n"
             "time       %g s after %g s of warm-up\n"
             "cell       %s%s%s\n",
-            workload_names[b->load.workload], clients_of(b), b->load.value_bytes,
-            b->load.seconds, b->load.warmup_seconds, b->load.endpoints,
+            workload_names[b->load.workload], b->load.workload == WORKLOAD_GET ? " " : "",
+            b->load.workload == WORKLOAD_GET ? level_names[b->load.level] : "", clients_of(b),
+            b->load.value_bytes, b->load.seconds, b->load.warmup_seconds, b->load.endpoints,
             b->replicas > 0 ? ", its own, in " : "", b->cell.folder);
     fflush(stdout);
 }
@@ -387,7 +426,8 @@ static bool run(struct bench *b)
         return scale_run(&b->large, &b->cell);
     }
     print_settings(b);
-    if (!load_run(&b->load, &b->result)) {
+    if (b->load.workload == WORKLOAD_CACHED ? !cached_run(&b->load, &b->result)
+                                            : !load_run(&b->load, &b->result)) {
         return false;
     }
     return (b->json ? print_json(b) : print_simple(b)) && fflush(stdout) == 0;
@@ -404,8 +444,9 @@ int main(int argc, char **argv)
                "weighs, and what becomes of it when its master is killed.\v"
                "lock: acquire and release of the client's own name; latencies are of the "
                "acquire.  handoff: all clients want one lock and give it back at once.  put: "
-               "writes the client's own file.  get: all read one file, linearizable.  watch: "
-               "one file is written, and all watchers are told.  The files stand in "
+               "writes the client's own file.  get: all read one file.  cached-get: one client "
+               "reads a file that its session keeps in memory.  watch: one file is written, "
+               "and all watchers are told.  The files stand in "
                "/ls/local/lockbench and stay there."};
     struct bench b = {
         .large = {.nodes = 100000, .sessions = 10000, .locks = 10000, .watches = 100000},

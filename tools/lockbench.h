@@ -3,8 +3,8 @@
  * lockbench.h -- what the parts of lockbench share.
  *
  * lockbench.c has the options and the report of a load, lockbench_load.c the
- * clients, lockbench_scale.c a cell that is made large, lockbench_cell.c a cell of
- * its own, lockbench_histogram.c the latencies.
+ * clients, lockbench_cached.c reads from memory, lockbench_scale.c a cell that is made
+ * large, lockbench_cell.c a cell of its own, lockbench_histogram.c the latencies.
  */
 #ifndef TOOLS_LOCKBENCH_H
 #define TOOLS_LOCKBENCH_H
@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+#include "libclient/lockd.h"
 
 /* Says what is wrong, on standard error; false. */
 __attribute__((format(printf, 1, 2))) bool bench_fail(const char *format, ...);
@@ -52,6 +54,7 @@ enum workload {
     WORKLOAD_GET,
     WORKLOAD_HANDOFF, /* All want one lock, and give it back at once. */
     WORKLOAD_WATCH,   /* One writes a file that others watch. */
+    WORKLOAD_CACHED,  /* One reads a file from its session's cache. */
 };
 
 struct load_settings {
@@ -60,6 +63,7 @@ struct load_settings {
     uint32_t clients;
     uint32_t watchers; /* WORKLOAD_WATCH: clients besides the one that writes. */
     uint32_t value_bytes;
+    enum lockd_level level; /* WORKLOAD_GET. */
     double seconds, warmup_seconds;
     /* Called where the measured window begins and ends. */
     void (*mark)(void *context, bool begins);
@@ -70,12 +74,16 @@ struct load_result {
     double seconds; /* As measured. */
     uint64_t ops;   /* Finished in the window. */
     uint64_t errors;
+    uint64_t missed;            /* WORKLOAD_CACHED: those of `ops` that the cell answered. */
     struct histogram latencies; /* In microseconds. */
 };
 
 /* Opens a connection per client, prepares the nodes, and runs the closed loops
  * for warm-up and window.  False: it failed with a message. */
 bool load_run(const struct load_settings *settings, struct load_result *ret_result);
+
+/* The same of WORKLOAD_CACHED. */
+bool cached_run(const struct load_settings *settings, struct load_result *ret_result);
 
 /* -------------------------------------------------------------------- scale */
 

@@ -15,8 +15,6 @@
  */
 #include "tools/lockbench.h"
 
-#include "libclient/lockd.h"
-
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
@@ -207,6 +205,7 @@ static enum lockd_rc begin_call(struct worker *w)
 {
     static const struct lockd_lock_options options = {.size = sizeof options, .create = true};
     const struct load *l = w->load;
+    const struct lockd_read_options read = {.size = sizeof read, .level = l->settings->level};
     switch (l->settings->workload) {
     case WORKLOAD_LOCK:
     case WORKLOAD_HANDOFF:
@@ -216,10 +215,12 @@ static enum lockd_rc begin_call(struct worker *w)
         return lockd_put_async(w->client, /* session= */ NULL, w->name, l->value,
                                l->settings->value_bytes, LOCKD_ANY, OP_MS, on_done, w);
     case WORKLOAD_GET:
-        return lockd_get_async(w->client, w->name, OP_MS, on_done, w);
+        return lockd_get_async(w->client, w->name, &read, OP_MS, on_done, w);
     case WORKLOAD_WATCH:
         return lockd_put_async(w->client, /* session= */ NULL, w->name, l->value,
                                l->settings->value_bytes, LOCKD_ANY, OP_MS, on_written, w);
+    case WORKLOAD_CACHED:
+        break; /* Has no closed loop of messages. */
     }
     assert(false);
     return LOCKD_E_INVALID;

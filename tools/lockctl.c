@@ -22,10 +22,20 @@ enum { DURATION_MS_MAX = INT_MAX };          /* liblockd takes timeouts as int. 
 #define NUMBER_MAX ((UINT64_C(1) << 53) - 1) /* No generation passes it. */
 
 static const struct command commands[] = {
-    {"get", cmd_get, BY_THREAD, "[--instance I] NAME",
+    {"get", cmd_get, BY_HAND,
+     "[--level L] [--max-age D] [--instance I] NAME\n"
+     "       lockctl [OPTION]... get [--cache | --level L] [--every D] [--count N] NAME",
      "Write a file's content to standard output, octet for octet.\n"
      "\n"
-     "  --instance I   only if it is this instance, and not one made again since (exit 65)\n"},
+     "  --level L      how new: linearizable (the default); lease, the same by the master's\n"
+     "                 clock; sequential or stale, of any replica (exit 75: none is so new)\n"
+     "  --max-age D    of a replica whose state is not older, with sequential and stale\n"
+     "  --instance I   only if it is this instance, and not one made again since (exit 65)\n"
+     "  --every D      again and again, a line each with the time, where the answer came\n"
+     "                 from, how long that took, the revision and the content; until a signal\n"
+     "  --cache        in a session that keeps what it reads: so from memory, mostly (default\n"
+     "                 every 1s)\n"
+     "  --count N      end after N times\n"},
     {"put", cmd_put, BY_THREAD, "[--if-generation N] NAME [VALUE | @FILE | -]",
      "Write a file whole; makes it if it is missing, in a directory that exists.\n"
      "\n"
@@ -38,18 +48,50 @@ static const struct command commands[] = {
      "Make a directory.\n"
      "\n"
      "  -p, --parents   make those above it too, and don't mind if they exist\n"},
-    {"ls", cmd_ls, BY_THREAD, "[-l] [NAME]",
+    {"ls", cmd_ls, BY_THREAD, "[-l] [--level L] [--max-age D] [NAME]",
      "List a directory, in the order of the names' octets.\n"
      "\n"
-     "  -l, --long   kind, life, generation, size, revision, time and lock token of each\n"},
-    {"stat", cmd_stat, BY_THREAD, "[--instance I] NAME",
+     "  -l, --long   kind, life, generation, size, revision, time and lock token of each;\n"
+     "               of one that you may not read: \"denied\"\n"
+     "  --level L, --max-age D   as with get\n"},
+    {"stat", cmd_stat, BY_THREAD, "[--level L] [--max-age D] [--instance I] NAME",
      "Show all about a file or directory but its content.\n"
      "\n"
+     "  --level L, --max-age D   as with get\n"
      "  --instance I   only if it is this instance, and not one made again since (exit 65)\n"},
     {"rm", cmd_rm, BY_THREAD, "[--if-generation N] NAME",
      "Delete a file or an empty directory.\n"
      "\n"
      "  --if-generation N   only if its generation is N\n"},
+    {"acl", cmd_acl, BY_THREAD,
+     "get [--level L] [--max-age D] NAME\n"
+     "       lockctl [OPTION]... acl set [--read A] [--write A] [--change A]\n"
+     "                           [--if-generation N] NAME\n"
+     "       lockctl [OPTION]... acl ls [ACL]",
+     "Show and set who may read, write and change nodes; list the ACLs.\n"
+     "\n"
+     "A node names three ACLs, and a new one those of its directory.  An ACL is a file of\n"
+     "the cell, acl/A: a principal a line, * is anyone, from # on it is a remark.  anyone,\n"
+     "or \"\", in the place of a name is anyone; a name without a file is nobody.  Which\n"
+     "principal you are, the endpoint decides: see principal and listeners in lockd.conf(5).\n"
+     "\n"
+     "  --read A     content, metadata, names of children, who holds the lock, events\n"
+     "  --write A    content, children, the lock, deletion\n"
+     "  --change A   these three names, to see and to set\n"
+     "  --if-generation N   only if the node's acl_generation is N\n"
+     "\n"
+     "The first ACL, as ADMIN, the principal of the endpoint that you use for all this:\n"
+     "\n"
+     "  lockctl mkdir acl\n"
+     "  lockctl put acl/admins ADMIN\n"
+     "  lockctl acl ls admins                # is it you?  What follows takes it from others\n"
+     "  lockctl acl set --write admins --change admins acl/admins\n"
+     "  lockctl acl set --write admins --change admins acl\n"
+     "  lockctl acl set --change admins /ls/local\n"
+     "\n"
+     "Who has locked himself out: on the machine of the master, as its user,\n"
+     "\n"
+     "  lockctl --endpoints unix:DATA_DIR/lockd.sock acl set --change anyone /ls/local\n"},
     {"lock", cmd_lock, BY_HAND,
      "[--shared] [--try | --timeout D] [--lease D] [--lock-delay D] NAME [-- CMD ARG...]",
      "Hold a lock while CMD runs; without CMD, until SIGINT, SIGTERM or SIGHUP.\n"
@@ -154,8 +196,9 @@ static void print_help(void)
     }
     printf("\n"
            "Options stand before the command:\n"
-           "      --endpoints A,B,..  replicas as HOST[:PORT]; one that runs is enough\n"
-           "                          (LOCKD_ENDPOINTS, default " DEFAULT_ENDPOINTS ")\n"
+           "      --endpoints A,B,..  replicas as HOST[:PORT], one that runs is enough; or\n"
+           "                          unix:PATH, its local socket (LOCKD_ENDPOINTS, default\n"
+           "                          " DEFAULT_ENDPOINTS ")\n"
            "  -o, --output FORMAT     simple, json or table (LOCKD_OUTPUT, default simple)\n"
            "      --timeout D         bounds each exchange with the cell: a number with\n"
            "                          ms, s, m or h; bare means seconds (LOCKD_TIMEOUT,\n"
@@ -167,9 +210,9 @@ static void print_help(void)
            "A bare NAME means /ls/local/NAME.\n"
            "\n"
            "Exit: 0 done; 64 usage, bad name, too large; 65 conflict, exists, not empty;\n"
-           "66 no such node; 69 no master reached, not executed; 73 outcome unknown;\n"
-           "75 overloaded, lock not acquired; 77 denied; 79 session or lock lost, sequencer\n"
-           "not valid; 1 other.\n");
+           "66 no such node or ACL; 69 no master reached, not executed; 73 outcome unknown;\n"
+           "75 overloaded, lock not acquired, no state so new; 77 denied; 79 session or lock\n"
+           "lost, sequencer not valid; 1 other.\n");
 }
 
 static void print_command_help(const struct command *command)
@@ -410,7 +453,8 @@ static enum exit_code run(struct lockctl *ctl, int argc, char **argv)
                                                  .endpoints = ctl->endpoints};
     enum lockd_rc rc = lockd_client_new(&options, &ctl->client);
     if (rc == LOCKD_E_INVALID) {
-        return usage_error(ctl, "the endpoints \"%s\" are not HOST[:PORT],...", ctl->endpoints);
+        return usage_error(ctl, "the endpoints \"%s\" are not HOST[:PORT] or unix:/PATH,...",
+                           ctl->endpoints);
     }
     if (rc == LOCKD_OK && command->driver == BY_THREAD) {
         rc = lockd_client_start(ctl->client);

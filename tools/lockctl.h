@@ -3,10 +3,11 @@
  * lockctl.h -- what the parts of lockctl share.
  *
  * lockctl.c has main(), the options and the table of subcommands.  Subcommands:
- * lockctl_node.c, lockctl_lock.c, lockctl_locks.c, lockctl_open.c, lockctl_elect.c,
- * lockctl_watch.c, lockctl_fence.c, lockctl_status.c.  lockctl_output.c and
- * lockctl_json.c show names, results and errors; lockctl_hold.c, lockctl_loop.c and
- * lockctl_child.c have what the subcommands that last are made of.
+ * lockctl_read.c, lockctl_again.c, lockctl_node.c, lockctl_acl.c, lockctl_lock.c,
+ * lockctl_locks.c, lockctl_open.c, lockctl_elect.c, lockctl_watch.c, lockctl_fence.c,
+ * lockctl_status.c.  lockctl_output.c and lockctl_json.c show names, results and errors;
+ * lockctl_hold.c, lockctl_loop.c and lockctl_child.c have what the subcommands that last
+ * are made of.
  */
 #ifndef TOOLS_LOCKCTL_H
 #define TOOLS_LOCKCTL_H
@@ -17,12 +18,12 @@
 enum exit_code {
     EXIT_DONE = 0,
     EXIT_OTHER = 1,
-    EXIT_USAGE = 64,    /* Also a bad name, and what is too large. */
-    EXIT_CONFLICT = 65, /* Conflict, exists, not empty, wrong kind, stale. */
-    EXIT_NO_NODE = 66,
+    EXIT_USAGE = 64,       /* Also a bad name, and what is too large. */
+    EXIT_CONFLICT = 65,    /* Conflict, exists, not empty, wrong kind, stale. */
+    EXIT_NO_NODE = 66,     /* Also: no such ACL. */
     EXIT_UNAVAILABLE = 69, /* No master was reached; certainly not executed. */
     EXIT_UNKNOWN = 73,     /* A write may or may not have been executed. */
-    EXIT_AGAIN = 75,       /* Overloaded, or not acquired in time. */
+    EXIT_AGAIN = 75,       /* Overloaded, not acquired in time, or no state new enough. */
     EXIT_DENIED = 77,
     EXIT_LOST = 79, /* The session or the lock ended meanwhile; a sequencer isn't valid. */
 };
@@ -111,6 +112,8 @@ void time_text(uint64_t unix_ms, char ret_text[32]);
 /* A row about a node, below print_row_head(). */
 void print_row_head(void);
 void print_row(const struct lockd_stat *stat, const char *name);
+/* The same columns of one that may not be read. */
+void print_denied_row(enum lockd_kind kind, const char *name);
 
 /* All about a node, a line each. */
 void print_stat(const struct lockd_stat *stat, const char *name);
@@ -118,6 +121,12 @@ void print_stat(const struct lockd_stat *stat, const char *name);
 /* What a change left behind: the numbers that a later command needs. */
 void print_change(const struct lockctl *ctl, const struct lockd_answer *answer,
                   const char *name);
+
+/* Octets on one line: what is no printable text, and the backslash, as in C. */
+void print_escaped(const char *octets, size_t size);
+
+/* "linearizable", ...: the protocol's word. */
+const char *level_text(enum lockd_level level);
 
 /* With --verbose: who or what keeps a session from a lock. */
 void explain_wait(const struct lockctl *ctl, const struct lockd_claims *claims,
@@ -130,8 +139,24 @@ const char *change_text(enum lockd_change change);
 
 /* What an answer brought, as one object on one line, with the members that
  * docs/protocol.md gives the `result`. */
-enum result { RESULT_CONTENT, RESULT_STAT, RESULT_PUT, RESULT_CREATE, RESULT_DELETE };
+enum result {
+    RESULT_CONTENT,
+    RESULT_STAT,
+    RESULT_ACL,
+    RESULT_PUT,
+    RESULT_CREATE,
+    RESULT_DELETE,
+    RESULT_SET_ACL,
+};
 void print_json_result(const struct lockd_answer *answer, enum result result);
+
+/* One of many reads of a file: besides, when it was asked for (Unix time), how long that
+ * took, whether it came from memory, and `error` if that is not NULL. */
+void print_json_read(const struct lockd_answer *answer, const char *error, uint64_t asked_us,
+                     uint64_t took_us);
+
+/* Those on a list; NULL: it may not be read. */
+void print_json_principals(const char *acl, const char *const *principals, size_t count);
 
 /* One object a line, so that a long list streams. */
 void print_json_entry(const struct lockd_entry *entry);
@@ -153,6 +178,7 @@ void print_json_leader(const char *name, const struct lockd_leader *leader);
  * `old`: it was asked for, so that it is said where it is left out. */
 char *json_event(const struct lockd_event *event, bool content, bool old);
 
+bool is_utf8(const char *octets, size_t size);
 /* UTF-8 without control characters other than tab, CR and LF. */
 bool is_text(const char *octets, size_t size);
 
@@ -164,6 +190,7 @@ enum exit_code cmd_mkdir(struct lockctl *ctl, int argc, char **argv);
 enum exit_code cmd_ls(struct lockctl *ctl, int argc, char **argv);
 enum exit_code cmd_stat(struct lockctl *ctl, int argc, char **argv);
 enum exit_code cmd_rm(struct lockctl *ctl, int argc, char **argv);
+enum exit_code cmd_acl(struct lockctl *ctl, int argc, char **argv);
 enum exit_code cmd_fence(struct lockctl *ctl, int argc, char **argv);
 enum exit_code cmd_lock(struct lockctl *ctl, int argc, char **argv);
 enum exit_code cmd_check(struct lockctl *ctl, int argc, char **argv);

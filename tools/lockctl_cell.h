@@ -15,7 +15,7 @@ enum { CELL_ENDPOINTS_MAX = 32 /* Given and learned. */ };
 
 struct cell;
 
-/* `endpoints` is "host[:port],...".  NULL: it is malformed, or out of memory. */
+/* `endpoints` is "host[:port],...", or "unix:/path" among them.  NULL: it is malformed, or out of memory. */
 struct cell *cell_new(const char *endpoints, uint64_t timeout_ms);
 void cell_free(struct cell *c);
 

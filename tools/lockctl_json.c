@@ -13,6 +13,13 @@
 
 /* -------------------------------------------------------------------- values */
 
+bool is_utf8(const char *octets, size_t size)
+{
+    json_t *probe = json_stringn(octets, size); /* Refuses what is not. */
+    json_decref(probe);
+    return probe != NULL;
+}
+
 bool is_text(const char *octets, size_t size)
 {
     for (size_t i = 0; i < size; i++) {
@@ -21,9 +28,7 @@ bool is_text(const char *octets, size_t size)
             return false;
         }
     }
-    json_t *probe = json_stringn(octets, size); /* Refuses what is not UTF-8. */
-    json_decref(probe);
-    return probe != NULL;
+    return is_utf8(octets, size);
 }
 
 /* Numbers of a cell stay below 2^53. */
@@ -72,6 +77,21 @@ static void set_octets(json_t *object, const char *key, const void *octets, size
 static json_t *kind_of(enum lockd_kind kind)
 {
     return json_string(kind == LOCKD_DIRECTORY ? "directory" : "file");
+}
+
+const char *level_text(enum lockd_level level)
+{
+    switch (level) {
+    case LOCKD_LINEARIZABLE:
+        return "linearizable";
+    case LOCKD_LEASE:
+        return "lease";
+    case LOCKD_SEQUENTIAL:
+        return "sequential";
+    case LOCKD_STALE:
+        return "stale";
+    }
+    return "unknown";
 }
 
 static json_t *mode_of(enum lockd_mode mode)
@@ -138,20 +158,23 @@ static void print_line(json_t *object)
     json_decref(object);
 }
 
-void print_json_result(const struct lockd_answer *answer, enum result result)
+static json_t *acl_of(const struct lockd_acl *acl)
 {
     json_t *object = json_object();
-    if (result == RESULT_CONTENT) {
-        set_octets(object, "content", answer->content, answer->content_size);
+    json_object_set_new(object, "read", json_string(acl->read));
+    json_object_set_new(object, "write", json_string(acl->write));
+    json_object_set_new(object, "change", json_string(acl->change));
+    return object;
+}
+
+/* What every answer of the cell says of itself; `read`: it shows a state. */
+static void set_position(json_t *object, const struct lockd_answer *answer, bool read)
+{
+    if (read) {
+        json_object_set_new(object, "level", json_string(level_text(answer->level)));
     }
-    if (result != RESULT_DELETE && answer->has_stat) {
-        json_object_set_new(object, "stat", stat_of(&answer->stat));
-    }
-    if (result == RESULT_PUT) {
-        json_object_set_new(object, "created", json_boolean(answer->created));
-    }
-    if (result == RESULT_CONTENT || result == RESULT_STAT) {
-        json_object_set_new(object, "level", json_string("linearizable"));
+    if (read && answer->has_age) {
+        set_number(object, "age_ms", answer->age_ms);
     }
     set_number(object, "epoch", answer->epoch);
     set_number(object, "revision", answer->revision);
@@ -159,6 +182,62 @@ void print_json_result(const struct lockd_answer *answer, enum result result)
     json_array_append_new(index, json_integer((json_int_t)answer->slot));
     json_array_append_new(index, json_integer((json_int_t)answer->position));
     json_object_set_new(object, "index", index);
+}
+
+static json_t *result_of(const struct lockd_answer *answer, enum result result)
+{
+    json_t *object = json_object();
+    if (result == RESULT_CONTENT) {
+        set_octets(object, "content", answer->content, answer->content_size);
+    }
+    if (result == RESULT_ACL) {
+        json_object_set_new(object, "acl", acl_of(answer->acl));
+    } else if (result != RESULT_DELETE && answer->has_stat) {
+        json_object_set_new(object, "stat", stat_of(&answer->stat));
+    }
+    if (result == RESULT_PUT) {
+        json_object_set_new(object, "created", json_boolean(answer->created));
+    }
+    set_position(object, answer,
+                 result == RESULT_CONTENT || result == RESULT_STAT || result == RESULT_ACL);
+    return object;
+}
+
+void print_json_result(const struct lockd_answer *answer, enum result result)
+{
+    print_line(result_of(answer, result));
+}
+
+void print_json_read(const struct lockd_answer *answer, const char *error, uint64_t asked_us,
+                     uint64_t took_us)
+{
+    json_t *object = NULL;
+    if (error == NULL) {
+        object = result_of(answer, RESULT_CONTENT);
+    } else {
+        object = json_object();
+        json_object_set_new(object, "error", json_string(error));
+        set_position(object, answer, /* read= */ true);
+    }
+    json_object_set_new(object, "cached", json_boolean(answer->cached));
+    set_number(object, "asked_us", asked_us);
+    set_number(object, "took_us", took_us);
+    print_line(object);
+}
+
+void print_json_principals(const char *acl, const char *const *principals, size_t count)
+{
+    json_t *object = json_object();
+    json_object_set_new(object, "name", json_string(acl));
+    if (principals == NULL) {
+        json_object_set_new(object, "denied", json_true());
+    } else {
+        json_t *array = json_array();
+        for (size_t i = 0; i < count; i++) {
+            json_array_append_new(array, json_string(principals[i]));
+        }
+        json_object_set_new(object, "principals", array);
+    }
     print_line(object);
 }
 
@@ -166,7 +245,12 @@ void print_json_entry(const struct lockd_entry *entry)
 {
     json_t *object = json_object();
     json_object_set_new(object, "name", json_string(entry->name));
-    json_object_set_new(object, "stat", stat_of(&entry->stat));
+    if (entry->denied) {
+        json_object_set_new(object, "kind", kind_of(entry->stat.kind));
+        json_object_set_new(object, "denied", json_true());
+    } else {
+        json_object_set_new(object, "stat", stat_of(&entry->stat));
+    }
     print_line(object);
 }
 

@@ -14,10 +14,16 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
+#define LOCAL "unix:" /* Before the path of a replica's local socket. */
+
 enum { READ_AT_ONCE = 64 * 1024 };
+
+static_assert(sizeof LOCAL + sizeof((struct sockaddr_un *)NULL)->sun_path <= LINK_ADDRESS_MAX,
+              "the longest path has room");
 
 uint64_t link_now_ms(void)
 {
@@ -55,10 +61,31 @@ static bool wait_ready(const struct link *l, short events, uint64_t deadline_ms,
 
 /* ------------------------------------------------------------------ addresses */
 
+static bool is_local(const char *data, size_t size)
+{
+    return size >= strlen(LOCAL) && memcmp(data, LOCAL, strlen(LOCAL)) == 0;
+}
+
+/* "unix:/path", as it is. */
+static bool local_address(struct wire_text text, char ret_address[LINK_ADDRESS_MAX])
+{
+    const size_t path = text.size - strlen(LOCAL);
+    if (path < 2 || text.data[strlen(LOCAL)] != '/' ||
+        path >= sizeof((struct sockaddr_un *)NULL)->sun_path) {
+        return false;
+    }
+    memcpy(ret_address, text.data, text.size);
+    ret_address[text.size] = 0;
+    return true;
+}
+
 bool link_address(struct wire_text text, char ret_address[LINK_ADDRESS_MAX])
 {
     if (text.size == 0 || memchr(text.data, 0, text.size) != NULL) {
         return false;
+    }
+    if (is_local(text.data, text.size)) {
+        return local_address(text, ret_address);
     }
     const bool bracketed = text.data[0] == '[';
     const char *host_end =
@@ -123,15 +150,34 @@ static bool connect_to(struct link *l, const struct addrinfo *to, uint64_t deadl
             return why_not(ret_why, strerror(error != 0 ? error : errno));
         }
     }
-    const int on = 1;
+    const int on = 1; /* A local socket has no such option, nor the need. */
     setsockopt(l->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     return true;
+}
+
+static bool open_local(struct link *l, const char *path, uint64_t deadline_ms,
+                       char ret_why[LINK_WHY_MAX])
+{
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    memcpy(name.sun_path, path, strlen(path) + 1);
+    const struct addrinfo to = {.ai_family = AF_UNIX,
+                                .ai_socktype = SOCK_STREAM,
+                                .ai_addr = (struct sockaddr *)&name,
+                                .ai_addrlen = sizeof name};
+    const bool connected = connect_to(l, &to, deadline_ms, ret_why);
+    if (!connected) {
+        link_close(l);
+    }
+    return connected;
 }
 
 bool link_open(struct link *l, const char *address, uint64_t deadline_ms,
                char ret_why[LINK_WHY_MAX])
 {
     assert(l->fd < 0);
+    if (is_local(address, strlen(address))) {
+        return open_local(l, address + strlen(LOCAL), deadline_ms, ret_why);
+    }
     char host[LINK_ADDRESS_MAX];
     const char *port;
     split(address, host, &port);

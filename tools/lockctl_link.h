@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * lockctl_link.h -- one blocking TCP connection to one replica, in lines.
+ * lockctl_link.h -- one blocking connection to one replica, in lines.
  *
  * Every call ends by a deadline.  A failed call says why in `ret_why`, as the
  * end of a sentence ("Connection refused"); the link is then only good for
@@ -28,7 +28,8 @@ struct link {
 #define LINK_CLOSED ((struct link){.fd = -1})
 
 /* Writes "host:port" in full; the port is 7400 if it is not given, an IPv6
- * address stands in brackets.  False: not of that form. */
+ * address stands in brackets.  Or "unix:/path", the local socket of a replica.  False:
+ * of neither form. */
 bool link_address(struct wire_text text, char ret_address[LINK_ADDRESS_MAX]);
 
 /* Names are asked for at each attempt, and each of their addresses is tried. */

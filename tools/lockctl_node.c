@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * lockctl_node.c -- get, put, mkdir, ls, stat and rm.
+ * lockctl_node.c -- put, mkdir and rm.
  */
 #include "tools/lockctl.h"
 
@@ -28,145 +28,6 @@ static bool take_guard(const struct lockctl *ctl, int argc, char **argv,
     }
     return true;
 }
-
-/* ------------------------------------------------------------------- reading */
-
-/* Reads --instance, the only option, and NAME.  NULL: refused with a message. */
-static char *take_pinned(const struct lockctl *ctl, int argc, char **argv,
-                         uint64_t *ret_instance)
-{
-    static const struct option options[] = {{"instance", required_argument, NULL, 'i'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
-    *ret_instance = LOCKD_ANY;
-    while (next_option(ctl, argc, argv, "h", options) == 'i') {
-        if (!take_instance(ctl, ret_instance)) {
-            return NULL;
-        }
-    }
-    return only_name(ctl, argc, argv);
-}
-
-/* Is it the node that was meant?  Says so if not; a name that is free now had it once. */
-static enum exit_code check_read(const struct lockctl *ctl, const char *name, uint64_t instance,
-                                 enum lockd_rc rc, const struct lockd_answer *answer)
-{
-    const bool pinned = instance != LOCKD_ANY;
-    if (pinned && (rc == LOCKD_E_NO_NODE ||
-                   (rc == LOCKD_OK && answer->has_stat && answer->stat.instance != instance))) {
-        return report(ctl, name, LOCKD_E_STALE, /* answer= */ NULL, /* makes= */ false);
-    }
-    return rc == LOCKD_OK ? EXIT_DONE : report(ctl, name, rc, answer, /* makes= */ false);
-}
-
-enum exit_code cmd_get(struct lockctl *ctl, int argc, char **argv)
-{
-    uint64_t instance;
-    char *name = take_pinned(ctl, argc, argv, &instance);
-    if (name == NULL) {
-        return EXIT_USAGE;
-    }
-    struct lockd_answer *answer = NULL;
-    const enum lockd_rc rc = lockd_get(ctl->client, name, (int)ctl->timeout_ms, &answer);
-    const enum exit_code code = check_read(ctl, name, instance, rc, answer);
-    if (code == EXIT_DONE && ctl->output == OUTPUT_JSON) {
-        print_json_result(answer, RESULT_CONTENT);
-    } else if (code == EXIT_DONE && answer->content_size > 0) {
-        fwrite(answer->content, 1, answer->content_size, stdout);
-    }
-    lockd_answer_free(answer);
-    free(name);
-    return code;
-}
-
-static void show_stat(const struct lockctl *ctl, const struct lockd_answer *answer,
-                      const char *name)
-{
-    if (ctl->output == OUTPUT_JSON) {
-        print_json_result(answer, RESULT_STAT);
-    } else if (ctl->output == OUTPUT_TABLE) {
-        print_change(ctl, answer, name);
-    } else {
-        print_stat(&answer->stat, name);
-    }
-}
-
-enum exit_code cmd_stat(struct lockctl *ctl, int argc, char **argv)
-{
-    uint64_t instance;
-    char *name = take_pinned(ctl, argc, argv, &instance);
-    if (name == NULL) {
-        return EXIT_USAGE;
-    }
-    struct lockd_answer *answer = NULL;
-    const enum lockd_rc rc = lockd_stat_node(ctl->client, name, (int)ctl->timeout_ms, &answer);
-    const enum exit_code code = check_read(ctl, name, instance, rc, answer);
-    if (code == EXIT_DONE) {
-        show_stat(ctl, answer, name);
-    }
-    lockd_answer_free(answer);
-    free(name);
-    return code;
-}
-
-static void print_entry(const struct lockctl *ctl, const struct lockd_entry *entry, bool row)
-{
-    if (ctl->output == OUTPUT_JSON) {
-        print_json_entry(entry);
-    } else if (row) {
-        print_row(&entry->stat, entry->name);
-    } else {
-        printf("%s\n", entry->name);
-    }
-}
-
-static enum exit_code list_pages(const struct lockctl *ctl, const char *name, bool rows)
-{
-    enum exit_code code = EXIT_DONE;
-    struct lockd_answer *page = NULL;
-    const char *after = NULL;
-    bool more = true;
-    if (ctl->output == OUTPUT_TABLE) {
-        print_row_head();
-    }
-    while (more) {
-        struct lockd_answer *next = NULL;
-        const enum lockd_rc rc =
-            lockd_list(ctl->client, name, after, /* limit= */ 0, (int)ctl->timeout_ms, &next);
-        lockd_answer_free(page); /* Not before: `after` stands in it. */
-        page = next;
-        if (rc != LOCKD_OK) {
-            code = report(ctl, name, rc, page, /* makes= */ false);
-            break;
-        }
-        for (size_t i = 0; i < page->entries_count; i++) {
-            print_entry(ctl, &page->entries[i], rows);
-        }
-        more = page->more && page->entries_count > 0;
-        after = more ? page->entries[page->entries_count - 1].name : NULL;
-    }
-    lockd_answer_free(page);
-    return code;
-}
-
-enum exit_code cmd_ls(struct lockctl *ctl, int argc, char **argv)
-{
-    static const struct option options[] = {
-        {"long", no_argument, NULL, 'l'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
-    bool rows = ctl->output == OUTPUT_TABLE;
-    while (next_option(ctl, argc, argv, "lh", options) == 'l') {
-        rows = true;
-    }
-    char *name = argc == optind ? full_name(ctl, NULL) : only_name(ctl, argc, argv);
-    if (name == NULL) {
-        return EXIT_USAGE;
-    }
-    const enum exit_code code = list_pages(ctl, name, rows);
-    free(name);
-    return code;
-}
-
-/* ------------------------------------------------------------------- writing */
 
 /* Shows what a write brought, and ends the call. */
 static enum exit_code finish(const struct lockctl *ctl, const char *name, enum lockd_rc rc,
@@ -294,7 +155,8 @@ static enum exit_code make_parents(const struct lockctl *ctl, char *name)
         }
     }
     struct lockd_answer *answer = NULL;
-    const enum lockd_rc rc = lockd_stat_node(ctl->client, name, (int)ctl->timeout_ms, &answer);
+    const enum lockd_rc rc =
+        lockd_stat_node(ctl->client, name, /* options= */ NULL, (int)ctl->timeout_ms, &answer);
     if (rc == LOCKD_OK && answer->stat.kind != LOCKD_DIRECTORY) {
         complain(ctl, name, "a file of that name exists");
         lockd_answer_free(answer);

@@ -128,6 +128,7 @@ static enum exit_code exit_code_of(enum lockd_rc rc)
         return EXIT_DONE;
     case LOCKD_E_BAD_NAME:
     case LOCKD_E_TOO_LARGE:
+    case LOCKD_E_INVALID:
         return EXIT_USAGE;
     case LOCKD_E_CONFLICT:
     case LOCKD_E_LOCKED:
@@ -137,6 +138,7 @@ static enum exit_code exit_code_of(enum lockd_rc rc)
     case LOCKD_E_STALE:
         return EXIT_CONFLICT;
     case LOCKD_E_NO_NODE:
+    case LOCKD_E_NO_ACL:
         return EXIT_NO_NODE;
     case LOCKD_E_UNAVAILABLE:
         return EXIT_UNAVAILABLE;
@@ -145,6 +147,7 @@ static enum exit_code exit_code_of(enum lockd_rc rc)
     case LOCKD_E_TIMEOUT:
     case LOCKD_E_OVERLOADED:
     case LOCKD_E_LOCK_DELAY:
+    case LOCKD_E_TOO_OLD:
         return EXIT_AGAIN;
     case LOCKD_E_DENIED:
         return EXIT_DENIED;
@@ -153,7 +156,6 @@ static enum exit_code exit_code_of(enum lockd_rc rc)
         return EXIT_LOST;
     case LOCKD_E_CANCELLED:
     case LOCKD_E_CLOSED:
-    case LOCKD_E_INVALID:
     case LOCKD_E_NO_MEMORY:
     case LOCKD_E_SYSTEM:
     case LOCKD_E_PROTOCOL:
@@ -199,6 +201,16 @@ static void put_refusal(const char *name, enum lockd_rc rc, const struct lockd_a
                 (unsigned long long)answer->stat.revision);
     } else if (rc == LOCKD_E_NOT_EMPTY) {
         fputs("; delete what is in it first", stderr);
+    } else if (rc == LOCKD_E_DENIED && name != NULL) {
+        fprintf(stderr,
+                " to the principal that this endpoint takes you for; who may, an "
+                "administrator sees with: lockctl acl get %s",
+                name);
+    } else if (rc == LOCKD_E_NO_ACL) {
+        fputs("; make it first, a principal a line; see lockctl acl --help", stderr);
+    } else if (rc == LOCKD_E_TOO_OLD) {
+        fputs("; allow a larger --max-age, or ask the master with --level linearizable",
+              stderr);
     } else if (rc == LOCKD_E_BAD_NAME) {
         fputs("; names are /ls/CELL/ and components of 1 to 255 octets joined by single /, "
               "not . or ..",
@@ -253,6 +265,29 @@ void print_row(const struct lockd_stat *stat, const char *name)
            stat->ephemeral ? "ephemeral" : "permanent", (unsigned long long)stat->generation,
            (unsigned long long)stat->size, (unsigned long long)stat->revision, modified, token,
            name);
+}
+
+void print_denied_row(enum lockd_kind kind, const char *name)
+{
+    printf("%-9s %-9s %10s %8s %10s  %-20s  %10s  %s\n", kind_text(kind), "denied", "-", "-",
+           "-", "-", "-", name);
+}
+
+void print_escaped(const char *octets, size_t size)
+{
+    const bool utf8 = is_utf8(octets, size);
+    for (size_t i = 0; i < size; i++) {
+        const unsigned char c = (unsigned char)octets[i];
+        if (c == '\n') {
+            fputs("\\n", stdout);
+        } else if (c == '\\') {
+            fputs("\\\\", stdout);
+        } else if (c < 0x20 || c == 0x7f || (c >= 0x80 && !utf8)) {
+            printf("\\x%02x", c);
+        } else {
+            putchar(c);
+        }
+    }
 }
 
 void print_stat(const struct lockd_stat *stat, const char *name)

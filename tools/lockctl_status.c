@@ -122,6 +122,8 @@ static void print_cell(const struct wire_status *s)
     printf("events     %" PRIu64 " watches, history of %" PRIu64
            " octets, above revision %" PRIu64 "\n",
            s->watches, s->history_bytes, s->history_floor);
+    printf("caches     %" PRIu64 " names kept by clients, %" PRIu64 " commands wait for them\n",
+           s->cached, s->held);
     if (s->stretch_ms > 0) {
         printf("leases     stretched up to %.1f s, because the master is loaded\n",
                (double)s->stretch_ms / 1000);
@@ -161,7 +163,11 @@ static void print_replica(const struct wire_status *s, const char *endpoint,
            s->slot_applied);
     print_number_or_dash(member != NULL && member->durable_slot > 0,
                          member != NULL ? member->durable_slot : 0);
-    printf("\n");
+    if (s->has_age) {
+        printf("  %8.1f\n", (double)s->age_ms / 1000);
+    } else {
+        printf("  %8s\n", "-");
+    }
 }
 
 static void print_silent(const char *number, const char *endpoint, const char *trouble)
@@ -208,8 +214,8 @@ static bool has_row(const struct picture *p, const struct cell *cell,
 
 static void print_replicas(const struct picture *p, const struct cell *cell)
 {
-    printf("%7s  %-21s  %-9s  %10s  %10s  %10s  %10s\n", "REPLICA", "ENDPOINT", "ROLE", "EPOCH",
-           "CHOSEN", "APPLIED", "DURABLE");
+    printf("%7s  %-21s  %-9s  %10s  %10s  %10s  %10s  %8s\n", "REPLICA", "ENDPOINT", "ROLE",
+           "EPOCH", "CHOSEN", "APPLIED", "DURABLE", "AGE s");
     for (size_t i = 0; i < p->count; i++) {
         const struct view *view = &p->views[i];
         const char *endpoint = cell_endpoint(cell, i);

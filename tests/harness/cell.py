@@ -76,6 +76,12 @@ class Replica:
         self.log_path = cell.folder / f"{number}.log"
         self.client = f"{cell.host}:{cell.port + number}"
         self.peer = f"{cell.host}:{cell.port + 10 + number}"
+        # Where clients of other principals come in, and the administrator of the machine.
+        self.ports = {
+            principal: f"{cell.host}:{cell.port + 20 * place + number}"
+            for place, principal in enumerate(cell.principals, 1)
+        }
+        self.local = f"unix:{self.folder}/lockd.sock"
         self.process = None
         self.ready_line = None
         self.killed = False
@@ -93,6 +99,10 @@ class Replica:
             "listen": self.client,
             "advertise": self.client,
             "peers": {str(r.number): r.peer for r in self.cell.replicas},
+            "listeners": [
+                {"listen": address, "advertise": address, "principal": principal}
+                for principal, address in self.ports.items()
+            ] or None,
             **self.cell.settings,
             **changes,
         }
@@ -200,8 +210,14 @@ class Replica:
 
     # ---------------------------------------------------------- requests
 
-    def connect(self, timeout=10.0):
-        return Connection(self.client, timeout)
+    def address(self, principal=None):
+        """Where clients of a principal find it; None: of its first port."""
+        if principal == "root":
+            return self.local
+        return self.client if principal is None else self.ports[principal]
+
+    def connect(self, timeout=10.0, principal=None):
+        return Connection(self.address(principal), timeout)
 
     def status(self, timeout=5.0):
         """Its cell.status, or None if it does not answer."""
@@ -223,14 +239,17 @@ class Replica:
 
 
 class Cell:
-    """Some replicas in a folder of their own."""
+    """Some replicas in a folder of their own.  Each has a port for each of `principals`,
+    besides its first one, whose principal is a setting as all others."""
 
-    def __init__(self, count=3, name="test", **settings):
+    def __init__(self, count=3, name="test", principals=(), **settings):
         global _cells
         _cells += 1
         pid = os.getpid()
         self.host = f"127.{1 + (pid >> 16)}.{(pid >> 8) & 255}.{pid & 255}"
-        self.port = 7400 + 20 * _cells
+        self.port = 7400 + 100 * _cells
+        self.principals = tuple(principals)
+        assert len(self.principals) <= 4, "a cell's ports are a hundred"
         self.name = name
         self.settings = settings
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="lockd-test-"))
@@ -276,7 +295,10 @@ class Cell:
 
     @property
     def addresses(self):
-        return [replica.client for replica in self.replicas]
+        return self.addresses_of(None)
+
+    def addresses_of(self, principal):
+        return [replica.address(principal) for replica in self.replicas]
 
     @property
     def endpoints(self):
@@ -303,8 +325,8 @@ class Cell:
         master = self.master()
         return [replica for replica in self.running() if replica is not master]
 
-    def client(self, **options):
-        return CellClient(self.addresses, **options)
+    def client(self, principal=None, **options):
+        return CellClient(self.addresses_of(principal), **options)
 
     def settled(self):
         """All running replicas have applied the same slot and show the same digest."""
@@ -316,6 +338,16 @@ class Cell:
 
     def wait_settled(self, seconds=20.0):
         return wait_for("equal slots and digests on all replicas", self.settled, seconds)
+
+    def wait_caught_up(self, replica, seconds=20.0):
+        """It has applied what the master has by now, whatever goes on meanwhile."""
+        slot = self.master().status()["slot_applied"]
+
+        def look():
+            status = replica.status()
+            return status is not None and status["slot_applied"] >= slot
+
+        wait_for(f"{replica} to catch up", look, seconds)
 
     def lockctl(self, *arguments, stdin=b"", timeout=30, endpoints=None):
         return run(

@@ -36,12 +36,27 @@ def parse_address(text):
     return host, int(port)
 
 
+def _connect(address, timeout):
+    """A socket connected to "host:port", or to the local socket "unix:PATH"."""
+    if not address.startswith("unix:"):
+        made = socket.create_connection(parse_address(address), timeout=timeout)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return made
+    made = socket.socket(socket.AF_UNIX)
+    try:
+        made.settimeout(timeout)
+        made.connect(address.removeprefix("unix:"))
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
 class Connection:
-    """One TCP connection to one replica."""
+    """One connection to one replica."""
 
     def __init__(self, address, timeout=10.0):
-        self.socket = socket.create_connection(parse_address(address), timeout=timeout)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket = _connect(address, timeout)
         self.timeout = timeout
         self.buffer = bytearray()
         self.next_id = 1

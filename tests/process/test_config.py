@@ -15,7 +15,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from harness.cell import ENVIRONMENT, LOCKD, Cell, run
-from harness.rpc import CellClient, RpcError, parse_address
+from harness.rpc import CellClient, Connection, RpcError, parse_address
 from harness.tap import Skip, case, main, note, wait_for
 
 # A field, a value it must not have; None leaves the field out.
@@ -31,9 +31,17 @@ WRONG = (
     ("listen_peer", "nowhere"), ("heartbeat_ms", 0), ("heartbeat_ms", "100"),
     ("master_lease_ms", 1), ("election_jitter_ms", [150, 50]), ("disk_stall_ms", -1),
     ("clients_max", 0), ("lease_reads", "yes"), ("line_deadline_ms", 1e9),
+    ("principal", ""), ("principal", "root"), ("principal", "*"), ("principal", "two words"),
+    ("principal", "x" * 65), ("local_socket", 1), ("local_socket", "/" + "x" * 107),
+    ("data_dir", "/" + "x" * 97), ("cache_lease_ms", 60001), ("cached_max", -1),
+    ("listeners", {}), ("listeners", ["127.0.0.1:7401"]), ("listeners", [{}]),
+    ("listeners", [{"listen": "127.0.0.1:7401"}]), ("listeners", [{"principal": "ops"}]),
+    ("listeners", [{"listen": "127.0.0.1:7401", "principal": "root"}]),
+    ("listeners", [{"listen": "127.0.0.1:7401", "principal": "local"}]),
+    ("listeners", [{"listen": "127.0.0.1:7401", "principal": "ops", "replica": 1}]),
+    ("listeners", [{"listen": "127.0.0.1:0", "principal": f"p{n}"} for n in range(8)]),
     ("unheard_of", 1),
 )
-
 
 
 @case("each wrong, missing or unknown field is refused by name")
@@ -126,7 +134,9 @@ def _():
     with Cell(count=1) as cell:
         replica = cell.replicas[0]
         replica.init()
-        for address in (replica.client, replica.peer):
+        further = f"{cell.host}:{cell.port + 20}"
+        replica.write_config(listeners=[{"listen": further, "principal": "ops"}])
+        for address in (replica.client, replica.peer, further):
             with socket.socket() as taken:
                 taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 taken.bind(parse_address(address))
@@ -242,13 +252,18 @@ def _():
                     line = process.stdout.readline().decode()
                     assert line.startswith("ready client="), (line, process.poll())
                     assert (cell.folder / "state/lockd/dev").is_dir()
+                    local = cell.folder / "state/lockd/dev/lockd.sock"
+                    with Connection(f"unix:{local}") as connection:
+                        assert connection.call("cell.status")["cell"] == "dev"
                     with cell.client() as client:
                         if turn == 0:
                             client.call("node.put", name="/ls/local/motd", content="hello")
                         result = client.read("node.get", name="/ls/local/motd")
                         assert result["content"] == "hello"
                     process.terminate()
+                    log = process.stderr.read().decode()
                     assert process.wait(20) == 0
+                    assert f" local={local}\n" in log, log
                 finally:
                     process.kill()
 

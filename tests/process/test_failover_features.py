@@ -132,7 +132,7 @@ def kill_master(cell):
     cell.master()
     note(f"{dead} killed; another serves after {time.monotonic() - died:.2f} s")
     dead.start()
-    cell.wait_settled()
+    cell.wait_caught_up(dead)
     return died
 
 

@@ -5,6 +5,7 @@ codes, one class after the other."""
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -113,6 +114,14 @@ def _():
         fails(USAGE, cell.lockctl("get", "/ls/elsewhere/x"))
         fails(USAGE, cell.lockctl("put", "large", stdin=b"x" * (256 * 1024 + 1)))
         fails(USAGE, cell.lockctl("put", "x", f"@{cell.folder}/none"), "none")
+        fails(USAGE, cell.lockctl("get", "--level", "exact", "x"), "exact", "sequential")
+        fails(USAGE, cell.lockctl("get", "--max-age", "1s", "x"), "--level")
+        fails(USAGE, cell.lockctl("ls", "--level", "lease", "--max-age", "1s"), "--level")
+        fails(USAGE, cell.lockctl("get", "--level", "stale", "--max-age", "0", "x"), "\"0\"")
+        fails(USAGE, cell.lockctl("get", "--cache", "--level", "stale", "x"), "exclude")
+        fails(USAGE, cell.lockctl("get", "--every", "0", "x"), "\"0\"")
+        fails(USAGE, cell.lockctl("get", "--every", "1s", "--instance", "1", "x"), "exclude")
+        fails(USAGE, cell.lockctl("stat", "--cache", "x"), "--cache")
 
 
 @case("65: conflict, exists, not empty")
@@ -312,6 +321,45 @@ def _():
         text = ok(done).decode()
         assert "kind             ephemeral directory" in text, text
         assert "directory ephemeral" in text, text
+
+
+LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z  (\w+) +(\d+) us  revision (\d+)"
+                  r"(?:  age (\d+) ms)?  (.*)")
+
+
+@case("get --every: a line each, where it came from, and what is not printable as in C")
+def _():
+    with Cell() as cell:
+        cell.start()
+        ok(cell.lockctl("put", "f", stdin=b"a\\b\n\tc\x7f\xc3\xa9"))
+        ok(cell.lockctl("put", "binary", stdin=b"\xffx\0"))
+
+        def lines(*arguments):
+            text = ok(cell.lockctl("get", "--every", "20ms", "--count", "3", *arguments)).decode()
+            found = [LINE.fullmatch(line) for line in text.splitlines()]
+            assert len(found) == 3 and all(found), text
+            return [line.groups() for line in found]
+
+        content = "a\\\\b\\n\\x09c\\x7f\u00e9"
+        for source, _, revision, age, shown in lines("f"):
+            assert (source, revision, age, shown) == ("master", "2", None, content), shown
+        for source, _, _, age, shown in lines("--level", "stale", "f"):
+            assert source == "replica" and age is not None and shown == content, (source, age)
+        assert [line[0] for line in lines("--cache", "f")] == ["master", "memory", "memory"]
+        assert {line[4] for line in lines("binary")} == {"\\xffx\\x00"}
+        assert {line[4] for line in lines("none")} == {"(there is no such node)"}
+        assert [line[0] for line in lines("--cache", "none")] == ["master", "memory", "memory"]
+        told = [json.loads(line) for line in ok(cell.lockctl(
+            "-o", "json", "get", "--cache", "--every", "20ms", "--count", "2", "f")).splitlines()]
+        assert [read["cached"] for read in told] == [False, True], told
+        first, second = told
+        assert second["asked_us"] > first["asked_us"] and second["took_us"] >= 0, told
+        assert first["level"] == "linearizable" and first["stat"] == second["stat"], told
+        fails(UNAVAILABLE, cell.lockctl("--timeout", "500ms", "get", "--cache", "f",
+                                        endpoints=f"{cell.host}:1"))
+        done = cell.lockctl("--timeout", "300ms", "get", "--every", "10ms", "--count", "2", "f",
+                            endpoints=f"{cell.host}:1")
+        assert ok(done).count(b"nobody") == 2, done
 
 
 @case("a broken pipe and an interrupt end it quietly")

@@ -14,7 +14,7 @@ from harness.tap import case, main
 
 
 def octets(replica):
-    return {path.name: path.read_bytes() for path in replica.folder.iterdir()}
+    return {path.name: path.read_bytes() for path in replica.folder.iterdir() if path.is_file()}
 
 
 def stopped_cell(cell, end):

@@ -81,6 +81,7 @@ void agent_kill(struct world *w, uint32_t agent)
     a->engine = NULL;
     a->life++;
     a->told = 0;
+    a->seen_revision = 0;
 }
 
 /* What one of its threads is about. */
@@ -309,11 +310,15 @@ void agents_start(struct world *w)
         chance_percent(&all->rng, 50) ? 0 : (uint32_t)rng_below(&all->rng, 20);
     all->starve_percent =
         calm || chance_percent(&all->rng, 75) ? 0 : (uint32_t)rng_between(&all->rng, 1, 10);
+    all->caching_percent =
+        chance_percent(&all->rng, 30) ? 0 : (uint32_t)rng_between(&all->rng, 20, 100);
+    all->root =
+        chance_percent(&all->rng, 60) ? 0 : (uint32_t)rng_between(&all->rng, 1, all->count);
     const uint32_t most = w->plan.wild ? 500000 : PLAN_DRIFT_PPM / 2;
     if (w->plan.actors > 0) {
         all->count = w->plan.actors;
         all->seats = 1;
-        all->fickle_percent = all->starve_percent = 0;
+        all->fickle_percent = all->starve_percent = all->caching_percent = 0;
     }
     for (uint32_t i = 0; i < all->count; i++) {
         all->all[i].clock = (struct clock){
@@ -407,6 +412,8 @@ void agents_stop(struct world *w)
     }
     resource_stop(w);
     free(all->calls);
+    free(all->reads);
+    free(all->acknowledged);
     free(all);
     w->agents = NULL;
 }

@@ -16,6 +16,8 @@
  *     misuse.c   what a program does wrong
  *     grasps.c   handles
  *     views.c    watches and observers
+ *     reads.c    reads of all kinds, and what sessions keep
+ *     rights.c   who may do what
  *     resource.c what stands behind the locks, and takes tokens
  */
 #ifndef TESTS_SIM_AGENTS_H
@@ -36,6 +38,22 @@ void agents_stop(struct world *w);
 /* A seat's put of this content took effect, on this instance. */
 void agents_written(struct world *w, struct bytes content, uint64_t instance,
                     struct history_index index);
+
+/* As whom the agent is known to the cell. */
+const char *agent_principal(const struct world *w, uint32_t agent);
+
+/* A replica tells somebody of the state up to here; up to where had any, then? */
+void reads_acknowledged(struct world *w, struct history_index index);
+struct history_index reads_acknowledged_before(const struct world *w, uint64_t before_us);
+
+/* Up to when a state must reach of which it was told then that it is so old at most; 0:
+ * clocks are not to be trusted. */
+uint64_t reads_as_of_us(const struct world *w, uint64_t told_us, uint64_t age_ms);
+
+/* What may be answered from memory is so; what was read is added to the history. */
+void reads_check_kept(struct world *w);
+bool reads_are_kept(const struct world *w); /* By anybody. */
+void reads_add_to(const struct world *w, struct history *h);
 
 /* Is it the name of an election?  Is anybody about to open it? */
 bool agents_elects(struct bytes path);

@@ -67,8 +67,10 @@ struct seat {
     struct grasp grasps[SEAT_GRASPS];
     uint32_t call; /* That opens it; 0: it has ended. */
     bool opening, closing;
-    bool leaks; /* Short of memory, the library kept a lock that was let go. */
-    bool kept; /* It must not be lost any more. */
+    bool leaks;  /* Short of memory, the library kept a lock that was let go. */
+    bool kept;   /* It must not be lost any more. */
+    bool caches; /* What it reads may be kept. */
+    uint32_t last_read;
     enum lockd_state state;
     struct history_index seen; /* The highest index of any answer. */
 };
@@ -90,6 +92,8 @@ enum call_kind {
     CALL_GRASP_PUT,
     CALL_GRASP_DELETE,
     CALL_WATCH,
+    CALL_READ,
+    CALL_RIGHTS,
 };
 
 /* One call of the library.  Ends exactly once. */
@@ -112,6 +116,17 @@ struct call {
     bool valid;       /* ... and answered. */
     uint32_t file;    /* PUT, GET: which of SEAT_FILES, from 1; 0: another. */
     uint32_t content; /* GET: the call that wrote what was read; 0: nothing is there. */
+    uint32_t read;    /* Of what reads.c reads, which, from 1; 0: of nothing. */
+    enum history_type reads;
+    bool is_get;            /* GRASP_READ. */
+    uint64_t seen_revision; /* By the agent when it began, of any but stale answers. */
+    struct history_index acknowledged; /* To anybody, by then. */
+};
+
+/* When an index was first on its way to somebody; the later, the higher. */
+struct acknowledged {
+    uint64_t at_us;
+    struct history_index index;
 };
 
 struct agent {
@@ -127,7 +142,8 @@ struct agent {
     struct seat seats[SEATS_MAX];
     struct view views[AGENT_VIEWS];
     struct sight sights[AGENT_SIGHTS];
-    uint64_t told; /* The highest revision of any event. */
+    uint64_t told;          /* The highest revision of any event. */
+    uint64_t seen_revision; /* And of any answer to a read, but stale ones. */
     struct {
         uint32_t name;
         enum wire_mode mode;
@@ -153,6 +169,12 @@ struct agents {
     bool quiet, timely;
     uint64_t highest_token[NAMES]; /* That the resource behind each lock has seen. */
     struct resource *resource;
+    uint32_t caching_percent; /* Of sessions. */
+    uint32_t root;            /* Which agent may do all, from 1; 0: none. */
+    struct history_op *reads; /* Of all agents. */
+    uint32_t reads_count, reads_capacity;
+    struct acknowledged *acknowledged;
+    uint32_t acknowledged_count, acknowledged_capacity;
 };
 
 static inline uint64_t agent_now_ms(const struct world *w, const struct agent *a)
@@ -171,6 +193,7 @@ static inline bool agents_are_fickle(struct world *w)
 
 /* "/ls/local/NAME" */
 const char *agent_name(const char *path, char text[AGENT_NAME_MAX]);
+const char *agents_name_in(const char *cell, const char *path, char text[AGENT_NAME_MAX]);
 struct bytes agent_path(uint32_t name);
 
 /* ---------------------------------------------------------------- agents.c */
@@ -213,6 +236,21 @@ void calls_killed(struct world *w, uint32_t agent);
 /* A seat does something, or nothing. */
 void seat_use(struct world *w, uint32_t agent, uint32_t seat);
 void grip_drop(struct world *w, struct agent *a, struct seat *s, struct grip *grip);
+
+/* ----------------------------------------------------------------- reads.c */
+
+/* Reads something, somehow; or one of the files of sessions, as of now. */
+void read_use(struct world *w, uint32_t agent, uint32_t seat);
+void read_file(struct world *w, uint32_t agent, uint32_t seat, uint32_t file, int timeout_ms);
+
+/* A call has ended that may be such; a handle was answered from memory. */
+void agent_read(struct world *w, uint32_t number, const struct lockd_answer *answer);
+void agent_read_kept(struct world *w, uint32_t agent, uint32_t name, bool is_get,
+                     const struct lockd_answer *answer);
+
+/* ---------------------------------------------------------------- rights.c */
+
+void rights_use(struct world *w, uint32_t agent, uint32_t seat);
 
 /* ---------------------------------------------------------------- misuse.c */
 

@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "tests/sim/agents.h"
 #include "tests/sim/audit_internal.h"
 #include "tests/sim/sometimes.h"
 #include "tests/sim/workload.h"
@@ -74,6 +75,7 @@ static void record(struct world *w, struct replica *r, const struct paxos_entry 
         a->barrier = entry->value.epoch;
         a->masters++;
         sometimes_if(a->model.stretch_ms > 0, stretched_failover);
+        sometimes_if(reads_are_kept(w), cache_over_failover);
     }
     slot->barrier = a->barrier;
     audit_sessions_applied(w, r, entry->slot, &slot->value);
@@ -127,6 +129,27 @@ void audit_applied(struct world *w, struct replica *r, const struct paxos_entry 
     }
 }
 
+/* -------------------------------------------------------------------- ages */
+
+/* What was acknowledged before then, by whomever, is among what is chosen here. */
+static void check_fresh(struct world *w, const struct replica *r)
+{
+    uint64_t as_of_ms;
+    paxos_slot slot;
+    if (!paxos_fresh(service_paxos(r->service), &as_of_ms, &slot)) {
+        return;
+    }
+    const uint64_t age_ms = replica_now_ms(w, r) - as_of_ms;
+    const struct history_index known =
+        reads_acknowledged_before(w, reads_as_of_us(w, w->now_us, age_ms));
+    if (known.slot > slot) {
+        world_fail(w, "age",
+                   "replica %u knows slot %" PRIu64 ", and that this was all %" PRIu64
+                   " ms ago; then slot %" PRIu64 " was acknowledged",
+                   r->index + 1, slot, age_ms, known.slot);
+    }
+}
+
 /* ------------------------------------------------------------------- turns */
 
 void audit_turned(struct world *w, struct replica *r)
@@ -143,6 +166,7 @@ void audit_turned(struct world *w, struct replica *r)
         world_fail(w, "monotone", "replica %u applied slot %" PRIu64 ", which is not chosen",
                    r->index + 1, me->applied);
     }
+    check_fresh(w, r);
     me->promised = status->promised;
     me->chosen = status->chosen;
     if (me->chosen > me->chosen_ever) {
@@ -190,8 +214,13 @@ void audit_step(struct world *w)
 void audit_replied(struct world *w, struct replica *r, const struct service_reply *reply)
 {
     const bool decided = reply->outcome == SERVICE_DONE || reply->outcome == SERVICE_REFUSED;
-    const bool read =
-        reply->op == SERVICE_GET || reply->op == SERVICE_STAT || reply->op == SERVICE_LIST;
+    const bool newest = reply->level == SERVICE_LINEARIZABLE || reply->level == SERVICE_LEASE;
+    if (decided && reply->level == SERVICE_LINEARIZABLE) {
+        reads_acknowledged(
+            w, (struct history_index){.slot = reply->slot, .position = reply->position});
+    }
+    const bool read = newest && (reply->op == SERVICE_GET || reply->op == SERVICE_STAT ||
+                                 reply->op == SERVICE_LIST);
     struct paxos_status status;
     if (!decided || !read) {
         return;
@@ -209,7 +238,8 @@ void audit_replied(struct world *w, struct replica *r, const struct service_repl
 
 static struct history_request request_of(struct history *h, const struct lease_command *c)
 {
-    struct history_request request = {.path = history_copy(h, c->path),
+    struct history_request request = {.principal = history_copy(h, c->principal),
+                                      .path = history_copy(h, c->path),
                                       .if_generation = HISTORY_ANY,
                                       .if_instance = HISTORY_ANY};
     switch (c->type) {
@@ -240,6 +270,7 @@ static struct history_request request_of(struct history *h, const struct lease_c
     case LEASE_CMD_CLOSE:
     case LEASE_CMD_DELAY_OVER:
     case LEASE_CMD_STRETCH:
+    case LEASE_CMD_SET_ACL:
         break; /* Not of a file: history_entry.command has it. */
     }
     return request;

@@ -51,6 +51,8 @@
  *     leader       an observer is told no value but the leader's own
  *     sequencer    a sequencer is valid when its lock is held so
  *     calls        every call of the library ends once, and in time
+ *     cache        what a client may answer from its memory is so now       (G12)
+ *     rights       nobody is shown what he may not read
  *     session-order a session's reads never go back                        (G13)
  */
 #ifndef TESTS_SIM_AUDIT_H
@@ -106,6 +108,13 @@ void audit_log_commands(struct world *w, struct history *h, paxos_slot slot,
 void audit_answered(struct world *w, const struct replica *r, uint64_t session,
                     uint64_t request, const struct service_reply *reply);
 
+/* A read of an agent is answered, or a watch of it told: by this principal, which must
+ * have the right to it; and not from a state older than was asked for. */
+void audit_read(struct world *w, const struct replica *r, const char *principal,
+                uint64_t min_revision, const struct service_reply *reply);
+void audit_told(struct world *w, const struct replica *r, const char *principal,
+                const struct service_event *event);
+
 /* A client believes now, by a clock that can be trusted, that its session lives;
  * that it holds a lock. */
 void audit_believes(struct world *w, uint64_t session);
@@ -113,6 +122,10 @@ void audit_believes_held(struct world *w, uint64_t session, struct bytes path, u
 
 /* What the log makes of files, sessions, locks and events. */
 const struct model *audit_model(const struct world *w);
+
+/* What the cell would answer, were it asked now. */
+void audit_execute(struct world *w, const struct history_request *request,
+                   struct history_result *ret_result);
 
 /* A copy that lives as long as the world. */
 struct bytes audit_keep(struct world *w, struct bytes bytes);

@@ -31,9 +31,9 @@ static bool same_event(const struct lease_event *a, const struct lease_event *b)
 {
     return a->revision == b->revision && a->change == b->change && a->kind == b->kind &&
            a->instance == b->instance && a->parent == b->parent &&
-           bytes_equal(a->path, b->path) && a->generation == b->generation &&
-           a->session == b->session && a->mode == b->mode && a->token == b->token &&
-           a->delay_ms == b->delay_ms && a->ephemeral == b->ephemeral &&
+           bytes_equal(a->path, b->path) && bytes_equal(a->acl_read, b->acl_read) &&
+           a->generation == b->generation && a->session == b->session && a->mode == b->mode &&
+           a->token == b->token && a->delay_ms == b->delay_ms && a->ephemeral == b->ephemeral &&
            a->failed == b->failed && a->content_size == b->content_size &&
            same_octets(a->has_content, a->content, b->has_content, b->content) &&
            same_octets(a->has_old, a->old, b->has_old, b->old);

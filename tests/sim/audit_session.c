@@ -143,8 +143,10 @@ static void execute(struct world *w, const struct history_entry *entry)
     }
     const struct lease_command *c = entry->command;
     const bool known = model_outcome(m, c->session, c->request) != NULL;
+    const uint32_t denied = m->denied_waiting;
     struct model_outcome outcome;
     model_command(m, entry, &outcome);
+    sometimes_if(m->denied_waiting > denied, right_lost_waiting);
     if (c->type == LEASE_CMD_PUT && !known && outcome.rc == LEASE_OK) {
         agents_written(w, c->content, m->events[events].event.instance, entry->index);
     }
@@ -168,6 +170,13 @@ void audit_sessions_applied(struct world *w, const struct replica *r, paxos_slot
     }
     compare_state(w, r);
     agents_check_beliefs(w);
+    reads_check_kept(w);
+}
+
+void audit_execute(struct world *w, const struct history_request *request,
+                   struct history_result *ret_result)
+{
+    model_execute(&w->audit->model, request, /* wall_ms= */ 0, ret_result);
 }
 
 /* ------------------------------------------------------------------- proposals */
@@ -197,8 +206,8 @@ static bool remembered(const struct service_reply *reply)
 {
     return reply->outcome == SERVICE_DONE ||
            (reply->outcome == SERVICE_REFUSED && reply->rc != LEASE_NO_SESSION &&
-            reply->rc != LEASE_DENIED && reply->rc != LEASE_ACKNOWLEDGED &&
-            reply->rc != LEASE_RESULTS_FULL && reply->rc != LEASE_BAD_PATH);
+            reply->rc != LEASE_ACKNOWLEDGED && reply->rc != LEASE_RESULTS_FULL &&
+            reply->rc != LEASE_BAD_PATH);
 }
 
 void audit_answered(struct world *w, const struct replica *r, uint64_t session,

@@ -27,6 +27,8 @@ const char *agent_call_name(enum call_kind kind)
         [CALL_GRASP_PUT] = "h. put",
         [CALL_GRASP_DELETE] = "h. delete",
         [CALL_WATCH] = "watch",
+        [CALL_READ] = "read",
+        [CALL_RIGHTS] = "set ACLs",
     };
     return names[kind];
 }
@@ -57,6 +59,8 @@ static uint32_t *about(struct world *w, const struct call *c)
     case CALL_GRASP_READ:
     case CALL_GRASP_PUT:
     case CALL_GRASP_DELETE:
+    case CALL_READ:
+    case CALL_RIGHTS:
         break;
     }
     return NULL;
@@ -146,6 +150,8 @@ static const enum table_call table_calls[] = {
     [CALL_GRASP_PUT] = TABLE_HANDLE_PUT,
     [CALL_GRASP_DELETE] = TABLE_HANDLE_DELETE,
     [CALL_WATCH] = TABLE_WATCH,
+    [CALL_READ] = TABLE_READ,
+    [CALL_RIGHTS] = TABLE_RIGHTS,
 };
 
 static void count_call(const struct world *w, const struct call *c)
@@ -217,7 +223,9 @@ static void check_written(struct world *w, uint32_t number, const struct lockd_a
 static uint32_t writer_of(const struct world *w, struct bytes content)
 {
     uint32_t number = 0;
-    for (size_t i = 1; i < content.size && content.data[0] == 's'; i++) {
+    for (size_t i = 1; i < content.size && content.data[0] == 's' && content.data[i] >= '0' &&
+                       content.data[i] <= '9';
+         i++) {
         number = number * 10 + (uint32_t)(content.data[i] - '0');
     }
     return number > w->agents->calls_count ? 0 : number;
@@ -280,7 +288,7 @@ static void see(struct world *w, uint32_t number, const struct lockd_answer *ans
                    "call %u reads at revision %" PRIu64 " behind an event of revision %" PRIu64,
                    number, answer->revision, c->told);
     }
-    if (history_index_compare(index, seat->seen) > 0) {
+    if (answer->level != LOCKD_STALE && history_index_compare(index, seat->seen) > 0) {
         seat->seen = index;
     }
 }
@@ -400,6 +408,11 @@ static void end(struct world *w, uint32_t number, const struct lockd_answer *ans
         check_grasp(w, number, answer);
         break;
     case CALL_GRASP_READ:
+        if (answer->cached) {
+            agent_read_kept(w, c->agent, seat->grasps[c->item].name, c->is_get, answer);
+        }
+        check_grasp(w, number, answer);
+        break;
     case CALL_GRASP_DELETE:
         check_grasp(w, number, answer);
         break;
@@ -415,9 +428,13 @@ static void end(struct world *w, uint32_t number, const struct lockd_answer *ans
     case CALL_WATCH:
         view_set(w, c->agent, c->item, answer);
         break;
-    case CALL_CLOSE:
     case CALL_GET:
+    case CALL_READ:
+        agent_read(w, number, answer);
+        break;
+    case CALL_CLOSE:
     case CALL_FILE:
+    case CALL_RIGHTS:
         break;
     }
 }

@@ -68,6 +68,13 @@ static const struct {
     {"an event told behind a reply is caught", MUTANT_reply_before_event},
     {"a fence that forgets is caught", MUTANT_fence_forgets},
     {"a leader seen before his word is caught", MUTANT_leader_before_value},
+    {"a write that does not wait for those who keep the node is caught",
+     MUTANT_cache_ack_not_awaited},
+    {"a new master that waits for no caches is caught", MUTANT_caches_not_awaited},
+    {"a node that may be kept while it is written is caught", MUTANT_fill_after_invalidate},
+    {"a node that is told of to who may not read it is caught", MUTANT_denied_tells},
+    {"a read of any replica from too old a state is caught", MUTANT_sequential_behind},
+    {"an age counted from the receipt is caught", MUTANT_age_from_receipt},
     {"a founder that waits again for one that is lost is caught", MUTANT_founder_waits_again},
     {"... also if it was told that all agree", MUTANT_agreement_not_believed},
 };

@@ -74,9 +74,12 @@ static void call_handle(struct world *w, uint32_t agent, uint32_t seat, uint32_t
     char content[16];
     void *context = agent_call_begin(w, agent, seat, index, calls[which].kind);
     agent_call_newest(w)->instance = engine_handle_instance(grasp->handle);
+    agent_call_newest(w)->is_get = calls[which].method == WIRE_NODE_GET;
+    const bool keeps = calls[which].kind == CALL_GRASP_READ && a->seats[seat].caches;
     const int size = snprintf(content, sizeof content, "s%u", w->agents->calls_count);
     const struct wire_request request = {
         .method = calls[which].method,
+        .cache = keeps && chance_percent(rng, 60),
         .has_content = writes,
         .content = {.data = content, .size = writes ? (size_t)size : 0},
         .if_generation = WIRE_ANY,

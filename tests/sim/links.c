@@ -54,7 +54,8 @@ static void add_watches(struct world *w, struct link_of_agent *k, struct questio
                         (int)watch->scope, (unsigned)watch->watched, watch->from,
                         watch->if_instance);
         }
-        link_watch_asked(w, &k->watches, watch, path_of(w, watch->name));
+        link_watch_asked(w, &k->watches, watch, path_of(w, watch->name),
+                         agent_principal(w, k->agent));
     }
 }
 
@@ -102,7 +103,9 @@ static void ask(struct world *w, struct replica *r, uint64_t link,
                     wire->name.size == 0 ? "" : wire->name.data, q->session, q->request);
     }
     struct service_request request;
-    gateway_request(l->gateways[k->replica], wire, link, q->tag, &request);
+    gateway_request(l->gateways[k->replica], wire, link, q->tag, agent_principal(w, k->agent),
+                    &request);
+    q->min_revision = request.min_revision;
     replica_request(w, r, &request);
 }
 
@@ -202,6 +205,7 @@ static void check_reply(struct world *w, struct replica *r, struct link_of_agent
 {
     const bool done = reply->outcome == SERVICE_DONE;
     audit_answered(w, r, q->session, q->request, reply);
+    audit_read(w, r, agent_principal(w, k->agent), q->min_revision, reply);
     for (uint32_t i = 0; i < q->watches_count; i++) {
         link_watch_answered(w, &k->watches, q->watches[i], done, reply->revision);
     }
@@ -238,8 +242,11 @@ void links_reply(struct world *w, struct replica *r, const struct service_reply 
     }
     l->buffer.size = 0;
     gateway_reply(l->gateways[r->index], reply,
-                  (struct wire_text){.data = q.id, .size = q.id_size}, &l->buffer);
-    link_send_down(w, reply->client);
+                  (struct wire_text){.data = q.id, .size = q.id_size},
+                  agent_principal(w, k->agent), &l->buffer);
+    if (!link_hold_fill(w, reply->client, reply->cached)) {
+        link_send_down(w, reply->client);
+    }
 }
 
 static bool removing_watches(const struct link_of_agent *k)
@@ -269,9 +276,14 @@ void links_event(struct world *w, struct replica *r, const struct service_event 
     }
     world_mix(w, event->watch << 32 | event->revision);
     l->gap_agents[k->agent] |= event->kind == SERVICE_EVENT_GAP;
-    link_watches_event(
-        w, r, &k->watches, event,
-        (struct link_state){.was_slow = k->was_slow, .removing = removing_watches(k)});
+    if (event->kind == SERVICE_EVENT_INVALIDATE) {
+        sometimes(cache_invalidated);
+    } else {
+        audit_told(w, r, agent_principal(w, k->agent), event);
+        link_watches_event(
+            w, r, &k->watches, event,
+            (struct link_state){.was_slow = k->was_slow, .removing = removing_watches(k)});
+    }
     if (k->silent) {
         return;
     }
@@ -280,9 +292,11 @@ void links_event(struct world *w, struct replica *r, const struct service_event 
         gateway_event_head(event, &l->buffer);
         gateway_event_tail(l->gateways[r->index], event, &l->buffer);
     } else {
-        gateway_event(l->gateways[r->index], event, &l->buffer);
+        gateway_event(l->gateways[r->index], event, agent_principal(w, k->agent), &l->buffer);
     }
     link_send_down(w, event->client);
+    sometimes_if(k->fill.size > 0 && event->kind == SERVICE_EVENT_INVALIDATE, cache_overtaken);
+    link_release_fill(w, event->client);
 }
 
 bool links_told_gap(const struct world *w, uint32_t agent)
@@ -330,11 +344,12 @@ void links_expiry_proposed(struct world *w, const struct replica *r, uint64_t se
 
 /* ---------------------------------------------------------------------- life */
 
-static const char *client_address(void *context, paxos_id replica)
+static const char *client_address(void *context, paxos_id replica, const char *principal)
 {
     static const char *const addresses[PLAN_REPLICAS_MAX] = {"r1:1", "r2:1", "r3:1", "r4:1",
                                                              "r5:1"};
     (void)context;
+    (void)principal; /* All listen at the same address. */
     return addresses[replica - 1];
 }
 
@@ -345,10 +360,8 @@ void links_start(struct world *w)
     w->links = l;
     links_draw(w, w->plan.faults == 0);
     for (uint32_t i = 0; i < w->plan.replicas; i++) {
-        const struct gateway_config config = {.cell = "sim",
-                                              .principal = "",
-                                              .self = (paxos_id)(i + 1),
-                                              .client_address = client_address};
+        const struct gateway_config config = {
+            .cell = "sim", .self = (paxos_id)(i + 1), .client_address = client_address};
         l->gateways[i] = gateway_new(&config);
         assert(l->gateways[i] != NULL);
     }
@@ -360,6 +373,7 @@ void links_stop(struct world *w)
     for (uint64_t i = 0; i < l->count; i++) {
         free(l->all[i].up.data);
         free(l->all[i].down.data);
+        wire_buffer_free(&l->all[i].fill);
         while (l->all[i].open_count > 0) {
             free(l->all[i].open[--l->all[i].open_count].watches);
         }

@@ -28,6 +28,7 @@ struct pipe {
 struct question {
     uint64_t tag;
     uint64_t session, request;
+    uint64_t min_revision; /* Of a sequential read. */
     bool waited; /* A KeepAlive that could be read while the process was away. */
     bool removes_watches;
     bool names_node;
@@ -51,6 +52,7 @@ struct link_of_agent {
     bool slow;       /* As the service knows it ... */
     bool was_slow;   /* ... and ever did. */
     struct pipe up, down;
+    struct wire_buffer fill; /* An answer that waits for an event to overtake it. */
     struct link_watches watches;
     struct question *open;
     uint32_t open_count, open_capacity;
@@ -64,6 +66,7 @@ struct links {
     uint64_t answers;                              /* To requests of sessions. */
     uint32_t reset_ppm, stall_ppm, silent_ppm;     /* Of answers, answers, connections. */
     uint32_t brink_ppm;                            /* Of answers to KeepAlives. */
+    uint32_t overtake_ppm;                         /* Of answers that may be kept. */
     uint32_t tear_ppm;                             /* Of what is sent, either way. */
     uint32_t garble_ppm;                           /* Of what replicas send. */
     uint32_t odd_ppm;                              /* Of requests: see odd.c. */
@@ -90,6 +93,11 @@ void links_draw(struct world *w, bool calm);
 
 /* What is in the links' buffer leaves for the agent. */
 void link_send_down(struct world *w, uint64_t link);
+
+/* What is in the buffer is held until an event has overtaken it, but not for long: such an
+ * answer says by its number that it is older.  False: it is to be sent. */
+bool link_hold_fill(struct world *w, uint64_t link, bool cached);
+void link_release_fill(struct world *w, uint64_t link);
 
 /* The agent will hear that it broke. */
 void link_reset(struct world *w, uint64_t link);

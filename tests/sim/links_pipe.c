@@ -17,6 +17,7 @@ enum {
     NARROW_OCTETS = 700,      /* What a narrow connection holds before events wait, ... */
     WIDE_OCTETS = 128 * 1024, /* ... and a usual one. */
     SLOWER_US_MAX = 900000,
+    OVERTAKEN_US_MAX = 600000,
     HALF_OPEN_US_MIN = 2000000, /* Until the system gives up a connection. */
     HALF_OPEN_US_MAX = 20000000,
 };
@@ -46,6 +47,8 @@ void links_draw(struct world *w, bool calm)
         l->slow_ppm = chance_percent(&l->rng, 60) ? 0 : (uint32_t)rng_below(&l->rng, 500000);
         l->garble_ppm = chance_percent(&l->rng, 75) ? 0 : (uint32_t)rng_below(&l->rng, 20000);
         l->odd_ppm = chance_percent(&l->rng, 80) ? 0 : (uint32_t)rng_below(&l->rng, 30000);
+        l->overtake_ppm =
+            chance_percent(&l->rng, 60) ? 0 : (uint32_t)rng_below(&l->rng, 500000);
     }
 }
 
@@ -280,6 +283,38 @@ void link_send_down(struct world *w, uint64_t link)
     send_through(w, link, &k->down, l->buffer.data, l->buffer.size, on_down);
     if (!k->slow && k->down.size - k->down.taken > l->octets) {
         world_at(w, w->now_us, (struct event){.run = links_on_fullness, .a = link});
+    }
+}
+
+static void on_fill(struct world *w, const struct event *event)
+{
+    link_release_fill(w, event->a);
+}
+
+bool link_hold_fill(struct world *w, uint64_t link, bool cached)
+{
+    struct links *l = w->links;
+    struct link_of_agent *k = link_at(w, link);
+    if (!cached || w->healed || k->fill.size > 0 || !chance_ppm(&l->rng, l->overtake_ppm)) {
+        return false;
+    }
+    wire_append(&k->fill, l->buffer.data, l->buffer.size);
+    world_at(w, w->now_us + rng_below(&l->rng, OVERTAKEN_US_MAX),
+             (struct event){.run = on_fill, .a = link});
+    return true;
+}
+
+void link_release_fill(struct world *w, uint64_t link)
+{
+    struct link_of_agent *k = link_at(w, link);
+    if (k->fill.size == 0) {
+        return;
+    }
+    w->links->buffer.size = 0;
+    wire_append(&w->links->buffer, k->fill.data, k->fill.size);
+    k->fill.size = 0;
+    if (!k->silent && !k->forgotten) {
+        link_send_down(w, link);
     }
 }
 

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "tests/sim/sometimes.h"
 
@@ -17,7 +18,7 @@ static struct link_watch *find(const struct link_watches *l, uint64_t watch)
 }
 
 void link_watch_asked(struct world *w, struct link_watches *l, const struct wire_watch *watch,
-                      struct bytes path)
+                      struct bytes path, const char *principal)
 {
     link_watch_removed(l, watch->watch);
     if (l->count == l->capacity) {
@@ -30,6 +31,7 @@ void link_watch_asked(struct world *w, struct link_watches *l, const struct wire
                                                 .of = (enum scope_of)watch->scope,
                                                 .watched = watch->watched,
                                                 .if_instance = watch->if_instance},
+                               .stream.principal = bytes_of(principal, strlen(principal)),
                                .content = watch->content,
                                .old = watch->old,
                                .from = watch->from};
@@ -137,6 +139,7 @@ void link_watches_event(struct world *w, const struct replica *r, struct link_wa
         return;
     case SERVICE_EVENT_CHANGE:
     case SERVICE_EVENT_GAP:
+    case SERVICE_EVENT_INVALIDATE:
         break;
     }
     if (k == NULL) {

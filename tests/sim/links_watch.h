@@ -34,7 +34,7 @@ struct link_state {
 };
 
 void link_watch_asked(struct world *w, struct link_watches *l, const struct wire_watch *watch,
-                      struct bytes path);
+                      struct bytes path, const char *principal);
 void link_watch_answered(struct world *w, struct link_watches *l, uint64_t watch, bool done,
                          uint64_t revision);
 void link_watch_removed(struct link_watches *l, uint64_t watch);

@@ -250,7 +250,7 @@ static void misuse_client(struct world *w)
 
 static void look_at_words(struct world *w)
 {
-    for (int rc = LOCKD_OK; rc <= LOCKD_E_LOCK_DELAY + 1; rc++) {
+    for (int rc = LOCKD_OK; rc <= LOCKD_E_TOO_OLD + 1; rc++) {
         holds(w, *lockd_strerror((enum lockd_rc)rc) != '\0', "the words for a result");
     }
     for (int state = 0; state <= LOCKD_CLOSED + 1; state++) {

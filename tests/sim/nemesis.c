@@ -276,6 +276,10 @@ static void strike_usurp(struct world *w)
         return;
     }
     const uint64_t for_us = between_ms(w, 200, 490);
+    if (w->plan.replicas > 3 && chance_percent(&w->chance, 50)) {
+        nemesis_schism(w, master);
+        return;
+    }
     if (chance_percent(&w->chance, 30)) {
         usurp_partly(w, master);
         nemesis_report_gone(w, master);
@@ -290,6 +294,16 @@ static void strike_usurp(struct world *w)
         nemesis_cut_directions(w, master->index, /* in= */ true, /* out= */ true, 2 * for_us);
     }
     nemesis_report_gone(w, master);
+}
+
+static void strike_false_gone(struct world *w)
+{
+    const struct replica *master = replica_master(w);
+    if (w->plan.replicas > 3 && master != NULL && chance_percent(&w->chance, 40)) {
+        nemesis_schism(w, master);
+    } else {
+        nemesis_report_gone(w, nemesis_victim(w));
+    }
 }
 
 static void strike_clock_jump(struct world *w)
@@ -360,7 +374,7 @@ static void strike(struct world *w, enum fault fault)
         strike_usurp(w);
         break;
     case FAULT_FALSE_GONE:
-        nemesis_report_gone(w, nemesis_victim(w));
+        strike_false_gone(w);
         break;
     case FAULT_CLOCK_JUMP:
         strike_clock_jump(w);
@@ -370,6 +384,9 @@ static void strike(struct world *w, enum fault fault)
         break;
     case FAULT_LATE_KEEPALIVES:
         nemesis_late_keepalives(w);
+        break;
+    case FAULT_BYGONE:
+        nemesis_bygone(w);
         break;
     case FAULTS:
         break;

@@ -67,5 +67,9 @@ bool nemesis_others_go_on(const struct world *w, uint32_t lost);
 
 void nemesis_orphan(struct world *w);
 void nemesis_late_keepalives(struct world *w);
+void nemesis_bygone(struct world *w);
+
+/* Soft leases, five replicas: a master keeps one of the others, who knows of no other. */
+void nemesis_schism(struct world *w, const struct replica *master);
 
 #endif

@@ -8,6 +8,7 @@
 #include "tests/sim/agents.h"
 #include "tests/sim/links.h"
 #include "tests/sim/replica.h"
+#include "tests/sim/workload.h"
 
 static void on_stop_agents(struct world *w, const struct event *event)
 {
@@ -68,4 +69,43 @@ void nemesis_late_keepalives(struct world *w)
 {
     enum { ATTEMPTS = 3 };
     on_late_keepalives(w, &(struct event){.a = ATTEMPTS});
+}
+
+/* Its connections stand, so what came over them is believed in for as long as the leases
+ * that it gave run; and the next master must not write sooner. */
+void nemesis_bygone(struct world *w)
+{
+    struct replica *master = replica_master(w);
+    if (master == NULL || master->state != REPLICA_UP) {
+        return;
+    }
+    const uint64_t for_us = between_ms(w, 1500, 6000);
+    workload_rush(w, master->index, w->now_us + for_us);
+    replica_pause(w, master, for_us);
+    if (!w->plan.firm) {
+        nemesis_report_gone(w, master);
+    }
+}
+
+/* What that one says of its age rests on the word of a master whom it alone confirms. */
+void nemesis_schism(struct world *w, const struct replica *master)
+{
+    const uint32_t replicas = w->plan.replicas;
+    const uint32_t kept =
+        (master->index + 1 + (uint32_t)rng_below(&w->chance, replicas - 1)) % replicas;
+    const uint64_t for_us = between_ms(w, 500, 1500);
+    workload_rush(w, master->index, w->now_us + for_us);
+    for (uint32_t i = 0; i < replicas; i++) {
+        struct replica *r = w->replicas[i];
+        if (i == master->index || i == kept) {
+            continue;
+        }
+        nemesis_cut_link(w, i, master->index, for_us);
+        nemesis_cut_link(w, master->index, i, for_us);
+        nemesis_cut_link(w, i, kept, for_us);
+        nemesis_cut_link(w, kept, i, for_us);
+        if (r->state == REPLICA_UP) {
+            replica_peer_gone(w, r, (paxos_id)(master->index + 1));
+        }
+    }
 }

@@ -87,6 +87,12 @@ static void draw_cell(struct plan *plan, struct rng *rng)
     plan->history_bytes = percent(rng, 50) ? 0 : between(rng, 2000, 20000);
     plan->crowded = percent(rng, 20);
     plan->keepalives_busy = percent(rng, 75) ? 0 : 1;
+    plan->cache_lease_ms = percent(rng, 10) ? 0 : between(rng, 1000, 4000);
+    if (plan->cache_lease_ms > 0 && plan->cache_lease_ms < 2500) {
+        plan->cache_lease_ms = 500 + plan->cache_lease_ms / 3;
+    }
+    plan->few_kept = percent(rng, 20);
+    plan->rights = percent(rng, 50);
 }
 
 struct lease_limits plan_limits(const struct plan *plan)
@@ -187,7 +193,8 @@ const char *plan_describe(const struct plan *plan, char *text, size_t size)
     };
     snprintf(text, size,
              "%u replicas, %s leases%s, %u clients; %s; delay %u-%u us, loss %u ppm, "
-             "duplicates %u ppm%s%s%s; sync %u-%u us; turn %u us%s%s%s%s%s; every %u ms:",
+             "duplicates %u ppm%s%s%s; sync %u-%u us; turn %u us%s%s%s%s%s; cache leases of "
+             "%u ms%s%s; every %u ms:",
              plan->replicas, plan->firm ? "firm" : "soft", plan->wild ? ", wild clocks" : "",
              plan->clients,
              plan->unbounded ? "unbounded: safety only"
@@ -199,7 +206,9 @@ const char *plan_describe(const struct plan *plan, char *text, size_t size)
              plan->sync_us_min, plan->sync_us_max, plan->turn_us,
              plan->restless ? ", restless" : "", plan->tight ? ", tight" : "",
              plan->history_bytes > 0 ? ", short history" : "", plan->crowded ? ", crowded" : "",
-             plan->keepalives_busy > 0 ? ", busy" : "", plan->fault_every_us / 1000);
+             plan->keepalives_busy > 0 ? ", busy" : "", plan->cache_lease_ms,
+             plan->few_kept ? ", few kept" : "", plan->rights ? ", rights" : "",
+             plan->fault_every_us / 1000);
     append_set(text, size, plan->faults, names, FAULTS);
     append_set(text, size, plan->disk_faults, disk_names, DISK_FAULTS);
     return text;

@@ -41,7 +41,7 @@ enum {
     X(FAULT_CRASH, "kills a replica; it comes back after 0 ms to 5 s")                         \
     X(FAULT_CRASH_ALL, "kills all replicas; each comes back by itself")                        \
     X(FAULT_PAUSE, "stops a process while its clock goes on, then delivers all at once")       \
-    X(FAULT_FREEZE, "stops a process and its clock (with firm leases: only with wild clocks)")  \
+    X(FAULT_FREEZE, "stops a process and its clock (with firm leases: only with wild clocks)") \
     X(FAULT_STALL, "stalls a disk")                                                            \
     X(FAULT_HAND_OVER, "shuts the master down cleanly")                                        \
     X(FAULT_COUP, "cuts the master off and restarts all others at once")                       \
@@ -55,9 +55,11 @@ enum {
       "makes the others believe, wrongly, that the master is gone, while clients "             \
       "rush both (only without firm leases)")                                                  \
     X(FAULT_FALSE_GONE, "reports a living peer as gone (only without firm leases)")            \
-    X(FAULT_CLOCK_JUMP, "moves a clock forward (only with wild clocks)")                        \
+    X(FAULT_CLOCK_JUMP, "moves a clock forward (only with wild clocks)")                       \
     X(FAULT_ORPHAN, "leaves a master only its clients, while another begins, then stops them") \
-    X(FAULT_LATE_KEEPALIVES, "lets KeepAlives arrive at a master that is away")
+    X(FAULT_LATE_KEEPALIVES, "lets KeepAlives arrive at a master that is away")                \
+    X(FAULT_BYGONE,                                                                            \
+      "stops a master whose clients keep what it granted, while its successor is rushed")
 
 /* What it does to disks in full mode. */
 #define DISK_FAULT_MAP(X)                                                                      \
@@ -87,8 +89,8 @@ struct plan {
     uint32_t clients;
     bool firm; /* Master leases. */
 
-    bool wild; /* Clocks break the promise that leases rest on: only what needs no clock
-                * is judged. */
+    bool wild;      /* Clocks break the promise that leases rest on: only what needs no clock
+                     * is judged. */
     bool unbounded; /* The faults never end. */
     bool spoiled;   /* When they end, a minority of the replicas stays hurt. */
 
@@ -96,10 +98,10 @@ struct plan {
     uint32_t delay_us_min, delay_us_max;
     uint32_t loss_ppm, duplicate_ppm;
     uint32_t replay_us_max; /* How much later a duplicate may come; 0: as any frame. */
-    uint32_t damage_ppm;  /* A frame with a flipped bit. */
-    uint32_t misvote_ppm; /* A vote that names another value than its sender wrote. */
-    bool reorder;         /* Each frame has a delay of its own. */
-    bool outlive;         /* Frames to a process may reach its successor. */
+    uint32_t damage_ppm;    /* A frame with a flipped bit. */
+    uint32_t misvote_ppm;   /* A vote that names another value than its sender wrote. */
+    bool reorder;           /* Each frame has a delay of its own. */
+    bool outlive;           /* Frames to a process may reach its successor. */
 
     /* Disks. */
     uint32_t sync_us_min, sync_us_max;
@@ -117,6 +119,9 @@ struct plan {
     uint64_t history_bytes;   /* As little as that resumption finds it trimmed; 0: the usual. */
     bool crowded;             /* Few claims, waiters and openers. */
     uint32_t keepalives_busy; /* So few that leases are stretched; 0: never. */
+    uint32_t cache_lease_ms;  /* 0: nobody may keep anything. */
+    bool few_kept;            /* As few names as that this limit is met. */
+    bool rights;              /* Agents change who may do what. */
 
     /* Clients. */
     uint32_t think_us_max;

@@ -284,8 +284,7 @@ void pool_print(const struct pool_result *r)
         printf("without indices: %" PRIu64 " ops of %" PRIu64 " names judged, %" PRIu64
                " names undecided%s\n",
                r->blind_ops, r->blind_names, r->blind_undecided,
-               blind_decided_enough(r->blind_names, r->blind_undecided) ? ""
-                                                                        : ": TOO MANY");
+               blind_decided_enough(r->blind_names, r->blind_undecided) ? "" : ": TOO MANY");
     }
 }
 

@@ -19,6 +19,8 @@ enum {
     TIGHT_OCTETS = 1024,
     LOOSE_OCTETS = 64 * 1024,
     LOOSE_WATCHES = 1000,
+    TIGHT_KEPT = 6,
+    LOOSE_KEPT = 10000,
 };
 
 /* --------------------------------------------------------------- allocator */
@@ -73,6 +75,8 @@ static struct service_config config_of(struct world *w, struct replica *r)
         .queue_bytes_max = tight ? TIGHT_OCTETS : LOOSE_OCTETS,
         .reads_max = tight ? TIGHT_QUEUE : LOOSE_QUEUE,
         .watches_max = LOOSE_WATCHES,
+        .cache_lease_ms = w->plan.cache_lease_ms,
+        .cached_max = w->plan.few_kept ? TIGHT_KEPT : LOOSE_KEPT,
         .keepalives_busy = w->plan.keepalives_busy,
         .observe = observe,
         .observe_context = r,

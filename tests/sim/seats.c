@@ -14,7 +14,12 @@ const char *const agent_names[NAMES] = {"l1", "l2",  "a", "boss", "chief",
 
 const char *agent_name(const char *path, char text[AGENT_NAME_MAX])
 {
-    snprintf(text, AGENT_NAME_MAX, "/ls/local%s%s", *path == '\0' ? "" : "/", path);
+    return agents_name_in("local", path, text);
+}
+
+const char *agents_name_in(const char *cell, const char *path, char text[AGENT_NAME_MAX])
+{
+    snprintf(text, AGENT_NAME_MAX, "/ls/%s%s%s", cell, *path == '\0' ? "" : "/", path);
     return text;
 }
 
@@ -66,8 +71,9 @@ static void open_session(struct world *w, uint32_t agent, uint32_t seat)
         .grace_ms = (uint32_t)rng_between(&w->agents->rng, 1000, 20000),
         .changed = changed,
         .context = (void *)(uintptr_t)(agent * SEATS_MAX + seat),
+        .cache = chance_percent(&w->agents->rng, w->agents->caching_percent),
     };
-    *s = (struct seat){.opening = true};
+    *s = (struct seat){.opening = true, .caches = options.cache};
     void *context = agent_call_begin(w, agent, seat, 0, CALL_OPEN);
     agent_call_begun(w, engine_session_open(a->engine, agent_now_ms(w, a), &options, 5000,
                                             agent_call_done, context, &s->session));
@@ -286,27 +292,29 @@ static void use_file(struct world *w, uint32_t agent, uint32_t seat)
 {
     struct agent *a = &w->agents->all[agent];
     struct rng *rng = &w->agents->rng;
-    const bool writes = chance_percent(rng, 60);
     const int timeout_ms = (int)rng_between(rng, 200, 8000);
-    void *context = agent_call_begin(w, agent, seat, 0, writes ? CALL_PUT : CALL_GET);
+    const uint32_t file = 1 + (uint32_t)rng_below(rng, SEAT_FILES);
+    if (chance_percent(rng, 40)) {
+        read_file(w, agent, seat, file, timeout_ms);
+        return;
+    }
+    void *context = agent_call_begin(w, agent, seat, 0, CALL_PUT);
     agent_call_within(w, timeout_ms);
     char content[16];
     char name[32];
     const int size = snprintf(content, sizeof content, "s%u", w->agents->calls_count);
-    const uint32_t file = 1 + (uint32_t)rng_below(rng, SEAT_FILES);
     agent_call_newest(w)->file = file;
     const int name_size = snprintf(name, sizeof name, "/ls/sim/s%u", file - 1);
     const struct wire_request request = {
-        .method = writes ? WIRE_NODE_PUT : WIRE_NODE_GET,
+        .method = WIRE_NODE_PUT,
         .name = {.data = name, .size = (size_t)name_size},
-        .has_content = writes,
+        .has_content = true,
         .content = {.data = content, .size = (size_t)size},
         .if_generation = WIRE_ANY,
         .if_instance = WIRE_ANY,
     };
-    agent_call_begun(w, engine_call(a->engine, agent_now_ms(w, a),
-                                    writes ? a->seats[seat].session : NULL, &request,
-                                    timeout_ms, agent_call_done, context));
+    agent_call_begun(w, engine_call(a->engine, agent_now_ms(w, a), a->seats[seat].session,
+                                    &request, timeout_ms, agent_call_done, context));
 }
 
 /* At the limits of names, and beyond them: of any language, of another cell, of none,
@@ -387,10 +395,11 @@ static void check_sequencer(struct world *w, uint32_t agent, uint32_t seat)
 static void close_session(struct world *w, uint32_t agent, uint32_t seat)
 {
     struct agent *a = &w->agents->all[agent];
-    a->seats[seat].closing = true;
     void *context = agent_call_begin(w, agent, seat, 0, CALL_CLOSE);
-    agent_call_begun(w, engine_session_close(a->seats[seat].session, agent_now_ms(w, a), 4000,
-                                             agent_call_done, context));
+    const enum lockd_rc rc = engine_session_close(a->seats[seat].session, agent_now_ms(w, a),
+                                                  4000, agent_call_done, context);
+    agent_call_begun(w, rc);
+    a->seats[seat].closing = rc == LOCKD_OK;
 }
 
 /* It opens or closes still, and is not waited for. */
@@ -441,7 +450,11 @@ void seat_use(struct world *w, uint32_t agent, uint32_t seat)
         check_sequencer(w, agent, seat);
     } else if (what < 32) {
         seat_misuse(w, agent, seat);
-    } else if (what < 55) {
+    } else if (what < 44) {
+        read_use(w, agent, seat);
+    } else if (what < 53 && w->plan.rights) {
+        rights_use(w, agent, seat);
+    } else if (what < 68) {
         grasp_use(w, agent, seat, (uint32_t)rng_below(rng, SEAT_GRASPS));
     } else {
         use_grip(w, agent, seat, (uint32_t)rng_below(rng, SEAT_LOCKS));

@@ -53,6 +53,20 @@
     X(event_coalesced, "several changes come as one event")                                    \
     X(event_gap_slow, "a slow watcher gets a gap")                                             \
     X(events_together, "one command tells a watch several events")                             \
+    X(cache_answers, "a session answers a read from what it keeps")                            \
+    X(cache_answers_nothing, "... that there is nothing")                                      \
+    X(cache_answers_handle, "... of a handle")                                                 \
+    X(cache_over_failover, "a master begins while a session keeps something")                  \
+    X(cache_invalidated, "a session is told to forget something")                              \
+    X(cache_overtaken, "an invalidation overtakes what it is about")                           \
+    X(read_by_lease, "a master answers a read by its lease")                                   \
+    X(read_of_follower, "a replica answers that is not the master")                            \
+    X(read_with_age, "a read is told how old it is")                                           \
+    X(read_behind, "a read is answered from a state older than was acknowledged")              \
+    X(read_too_old, "nobody who answers has a state as new as asked for")                      \
+    X(right_denied, "somebody is denied something")                                            \
+    X(right_lost_waiting, "a waiter's turn comes when he has no right to it any more")         \
+    X(right_hides_event, "an event is not told to who may not read its node")                  \
     X(fence_refuses, "the fence refuses a stale holder")                                       \
     X(fence_evicts, "the fence forgets a name, and its floor rises")                           \
     X(fence_floor_refuses, "the fence refuses an unknown name below its floor")                \

@@ -17,6 +17,7 @@
 
 struct stream {
     struct scope scope;
+    struct bytes principal; /* Who is told.  Borrowed. */
     bool begun;        /* It is known from where on it is told. */
     uint64_t start;    /* Only what is above it. */
     uint32_t next;     /* The first event in scope that was not told yet. */

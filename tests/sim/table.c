@@ -44,6 +44,7 @@ static enum table_class class_of(enum fault fault)
     case FAULT_COUP:
     case FAULT_SUCCESSION:
     case FAULT_BURST:
+    case FAULT_BYGONE:
         return TABLE_PROCESS;
     case FAULT_FREEZE:
     case FAULT_CLOCK_JUMP:
@@ -134,7 +135,7 @@ static const char *const outcome_texts[] = {
 static const char *impossible(enum table_call call, enum table_outcome outcome)
 {
     const bool reads = call == TABLE_CHECK || call == TABLE_HANDLE_READ ||
-                       call == TABLE_SESSION_GET || call == TABLE_WATCH;
+                       call == TABLE_SESSION_GET || call == TABLE_WATCH || call == TABLE_READ;
     return reads && outcome == TABLE_UNKNOWN
                ? "it changes nothing: without an answer it was not executed"
                : NULL;

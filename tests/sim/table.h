@@ -29,6 +29,8 @@
     X(NAMES, "create, delete, list locks")                                                     \
     X(SESSION_PUT, "put in a session")                                                         \
     X(SESSION_GET, "get in a session")                                                         \
+    X(READ, "read at any level")                                                               \
+    X(RIGHTS, "set ACLs")                                                                      \
     X(PUT, "put")                                                                              \
     X(CREATE, "create")                                                                        \
     X(DELETE, "delete")                                                                        \

@@ -139,6 +139,8 @@ static void start_view(struct world *w, uint32_t agent, uint32_t index, const ch
                          .of = (enum scope_of)options.scope,
                          .watched = options.watched,
                          .if_instance = options.instance == 0 ? LEASE_ANY : options.instance},
+        .stream.principal =
+            bytes_of(agent_principal(w, agent), strlen(agent_principal(w, agent))),
         .from = from,
         .asking = true,
         .polled = options.told == NULL,
@@ -397,8 +399,11 @@ static bool view_told(struct world *w, uint32_t agent, struct view *v)
         return true;
     }
     poll_view(w, agent, v);
-    const bool current = !v->asking && engine_watch_current(v->watch);
-    const struct lease_event *owed = stream_owes(w, &v->stream, UINT64_MAX, NULL);
+    const bool may =
+        model_may(audit_model(w), v->stream.scope.path, v->stream.principal, LEASE_READ);
+    const bool current = !may || (!v->asking && engine_watch_current(v->watch));
+    const struct lease_event *owed =
+        may ? stream_owes(w, &v->stream, UINT64_MAX, NULL) : NULL; /* It may not be set anew. */
     if ((!current || owed != NULL) && w->tracing) {
         world_trace(w, WORLD_AGENT + agent, "owed",
                     "watches %.*s%s, and is owed revision %" PRIu64,

@@ -95,6 +95,9 @@ uint32_t workload_op_of(struct bytes principal)
 {
     uint32_t op = 0;
     for (size_t i = 0; i < principal.size; i++) {
+        if (principal.data[i] < '0' || principal.data[i] > '9') {
+            return 0; /* An agent's. */
+        }
         op = op * 10 + (uint32_t)(principal.data[i] - '0');
     }
     return op;
@@ -149,13 +152,16 @@ static void send_op(struct world *w, uint32_t client, const struct history_reque
 {
     struct workload *l = w->workload;
     struct client *c = &l->clients[client];
+    char principal[PRINCIPAL_MAX];
     if (c->connection == 0) {
         connect_client(w, client);
     }
-    const struct history_op op = {.invoked_us = w->now_us,
-                                  .ended_us = HISTORY_NEVER,
-                                  .connection = c->connection,
-                                  .request = *request};
+    struct history_op op = {.invoked_us = w->now_us,
+                            .ended_us = HISTORY_NEVER,
+                            .connection = c->connection,
+                            .request = *request};
+    snprintf(principal, sizeof principal, "%u", l->history.ops_count + 1);
+    op.request.principal = history_copy(&l->history, text_bytes(principal));
     const uint32_t number = history_op_add(&l->history, &op);
     if (number >= l->ops_capacity) {
         l->ops_capacity = l->ops_capacity == 0 ? 1024 : l->ops_capacity * 2;
@@ -216,9 +222,7 @@ static void on_request(struct world *w, const struct event *event)
         return;
     }
     const struct history_request *request = &op_of(l, number)->request;
-    char principal[PRINCIPAL_MAX];
     char name[64];
-    snprintf(principal, sizeof principal, "%u", number);
     snprintf(name, sizeof name, "/ls/%s%s%.*s", number % 2 == 0 ? "sim" : "local",
              request->path.size == 0 ? "" : "/", (int)request->path.size,
              request->path.size == 0 ? "" : (const char *)request->path.data);
@@ -226,7 +230,7 @@ static void on_request(struct world *w, const struct event *event)
         .client = state->connection,
         .tag = number,
         .op = service_ops[request->type],
-        .principal = text_bytes(principal),
+        .principal = request->principal,
         .name = text_bytes(name),
         .kind = request->kind,
         .content = request->content,
@@ -290,6 +294,7 @@ static enum history_outcome outcome_of(enum service_outcome outcome)
     case SERVICE_BAD_NAME:
     case SERVICE_TOO_LARGE:
     case SERVICE_OVERLOADED:
+    case SERVICE_TOO_OLD:
         return HISTORY_FAILED;
     case SERVICE_UNKNOWN:
         return HISTORY_UNKNOWN;
@@ -344,9 +349,8 @@ void workload_reply(struct world *w, struct replica *r, const struct service_rep
 }
 
 static const enum table_call table_calls[] = {
-    [HISTORY_PUT] = TABLE_PUT,       [HISTORY_CREATE] = TABLE_CREATE,
-    [HISTORY_DELETE] = TABLE_DELETE, [HISTORY_GET] = TABLE_GET,
-    [HISTORY_STAT] = TABLE_STAT,     [HISTORY_LIST] = TABLE_LIST,
+    [HISTORY_PUT] = TABLE_PUT, [HISTORY_CREATE] = TABLE_CREATE, [HISTORY_DELETE] = TABLE_DELETE,
+    [HISTORY_GET] = TABLE_GET, [HISTORY_STAT] = TABLE_STAT,     [HISTORY_LIST] = TABLE_LIST,
 };
 
 static void end_op(struct world *w, uint32_t number, enum history_outcome outcome)
@@ -366,7 +370,7 @@ static void end_op(struct world *w, uint32_t number, enum history_outcome outcom
     l->counts.failed += outcome == HISTORY_FAILED;
     l->counts.unknown += outcome == HISTORY_UNKNOWN;
     table_ended(w, table_calls[op->request.type],
-                outcome == HISTORY_UNKNOWN ? TABLE_UNKNOWN
+                outcome == HISTORY_UNKNOWN                                 ? TABLE_UNKNOWN
                 : outcome == HISTORY_ANSWERED && op->result.rc == LEASE_OK ? TABLE_OK
                                                                            : TABLE_REFUSED);
 }

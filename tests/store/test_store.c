@@ -149,7 +149,7 @@ static void an_unknown_format_stays_untouched(void **state)
         char before[4096], after[4096];
         listing(before, sizeof(before));
         assert_int_equal(open_rc(STORE_SERVE), STORE_FORMAT_UNKNOWN);
-        assert_non_null(strstr(detail, format < STORE_FORMAT ? "format 1" : "format 3"));
+        assert_non_null(strstr(detail, format < STORE_FORMAT ? "format 2" : "format 4"));
         assert_int_equal(open_rc(STORE_INSPECT), STORE_FORMAT_UNKNOWN);
         listing(after, sizeof(after));
         assert_string_equal(before, after);

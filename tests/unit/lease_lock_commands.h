@@ -236,6 +236,7 @@ static struct outcome model_execute(struct model *m, const struct ask *ask, uint
     case LEASE_CMD_PUT:
     case LEASE_CMD_CREATE:
     case LEASE_CMD_STRETCH:
+    case LEASE_CMD_SET_ACL:
         break;
     }
     fail_msg("type %d", (int)ask->command.type);

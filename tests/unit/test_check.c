@@ -399,6 +399,43 @@ static void write_of_older_epoch(struct history *h)
     op(h, PUT_LAST)->result.epoch = FIRST_EPOCH;
 }
 
+/* The client kept PUT_ONE's content, though PUT_TWO had been acknowledged. */
+static void kept_too_long(struct history *h)
+{
+    stale_read(h);
+    op(h, GET_TWO)->level = HISTORY_KEPT;
+}
+
+/* As of [3,1]; DELETE_F had been acknowledged, to somebody else. */
+static void kept_behind_another(struct history *h)
+{
+    struct history_op *get = op(h, GET_NONE);
+    const struct history_result two = op(h, GET_TWO)->result;
+    get->result = two;
+    get->level = HISTORY_KEPT;
+}
+
+/* It says that it shows all that was answered before 45. */
+static void old_read_of_older_state(struct history *h)
+{
+    stale_read(h);
+    op(h, GET_TWO)->level = HISTORY_OLD;
+    op(h, GET_TWO)->as_of_us = 45;
+}
+
+/* What never was there at that index. */
+static void old_read_of_nothing(struct history *h)
+{
+    op(h, GET_TWO)->level = HISTORY_OLD;
+    op(h, GET_TWO)->result.index = op(h, MAKE_D)->result.index;
+}
+
+/* Asked by somebody whom the log does not know. */
+static void put_by_another(struct history *h)
+{
+    op(h, PUT_TWO)->request.principal = text("u1");
+}
+
 static const struct lie {
     const char *name;
     void (*tell)(struct history *h);
@@ -439,6 +476,11 @@ static const struct lie {
     {"a revision that was another write's", reused_revision, "result"},
     {"a read answered under an older epoch", read_of_older_epoch, "epoch-order"},
     {"a write answered under an older epoch", write_of_older_epoch, "epoch-order"},
+    {"a kept read of what was overwritten", kept_too_long, "result"},
+    {"a kept read of what another was told is gone", kept_behind_another, "result"},
+    {"a read older than it says", old_read_of_older_state, "real-time"},
+    {"an old read of what never was", old_read_of_nothing, "result"},
+    {"a write by another principal", put_by_another, "foreign"},
 };
 enum { LIES = sizeof lies / sizeof *lies };
 
@@ -455,6 +497,28 @@ static void test_good_history(void **state)
         history_reset(&h);
     }
     assert_true(history_check(&h, &violation)); /* An empty history. */
+    history_free(&h);
+}
+
+/* Not as new as others are, and no lie: an old read as of when it says, and a kept one
+ * whose index is what its client had heard of last. */
+static void test_levels(void **state)
+{
+    (void)state;
+    struct history h = {.ops = NULL};
+    struct check_violation violation = {.rule = NULL};
+    make_good(&h);
+    stale_read(&h);
+    op(&h, GET_TWO)->level = HISTORY_OLD;
+    op(&h, GET_TWO)->as_of_us = 25;
+    struct history_op *get = op(&h, GET_NONE);
+    get->level = HISTORY_KEPT;
+    get->result.index = op(&h, GET_TWO)->result.index;
+    get->result.revision = 1;
+    get->result.epoch = 0;
+    if (!history_check(&h, &violation)) {
+        fail_msg("%s: %s", violation.rule, violation.text);
+    }
     history_free(&h);
 }
 
@@ -560,8 +624,9 @@ static void compare_reads(const struct lease *l, struct model *m, struct bytes p
     const struct history_request list = {
         .type = HISTORY_LIST, .path = path, .after = text("a"), .limit = LIMIT};
     model_execute(m, &list, 0, &expected);
-    assert_int_equal(lease_list(l, path, list.after, LIMIT, children, &count, &more),
-                     expected.rc);
+    assert_int_equal(
+        lease_list(l, path, list.after, LIMIT, list.principal, children, &count, &more),
+        expected.rc);
     for (uint32_t i = 0; i < count; i++) {
         history_child_encode(&w, children[i].name, &children[i].stat);
     }
@@ -665,13 +730,14 @@ static void test_long(void **state)
 
 int main(void)
 {
-    struct CMUnitTest tests[LIES + 3] = {
+    struct CMUnitTest tests[LIES + 4] = {
         cmocka_unit_test(test_good_history),
+        cmocka_unit_test(test_levels),
         cmocka_unit_test(test_model),
         cmocka_unit_test(test_long),
     };
     for (size_t i = 0; i < LIES; i++) {
-        tests[i + 3] = (struct CMUnitTest){.name = lies[i].name,
+        tests[i + 4] = (struct CMUnitTest){.name = lies[i].name,
                                            .test_func = test_lie,
                                            .initial_state = (void *)(uintptr_t)&lies[i]};
     }

@@ -16,10 +16,12 @@
 #include "paxos/base/rng.h"
 #include "tools/check/model.h"
 
-enum { COMMANDS = 20000, SESSIONS = 4, HANDLES = 2, NAMES = 5, CLAIMS_MAX = 64 };
+enum { COMMANDS = 20000, SESSIONS = 4, HANDLES = 2, NAMES = 8, OWN = 5, CLAIMS_MAX = 64 };
 
-/* The last two are opened as an ephemeral directory and a file in it. */
-static const char *const names[NAMES] = {"a", "b", "c", "d", "d/x"};
+/* Two are opened as an ephemeral directory and a file in it; then where lists of
+ * principals stand, and two of them. */
+static const char *const names[NAMES] = {"a", "b", "c", "d", "d/x", "acl", "acl/r", "acl/w"};
+static const char *const principals[] = {"u1", "u2", "u3", LEASE_ROOT};
 enum { DIRECTORY = 3 };
 
 static void *allocate(void *context, size_t size)
@@ -49,7 +51,8 @@ struct asker {
 static enum lease_command_type random_type(struct rng *rng)
 {
     const uint64_t kind = rng_below(rng, 100);
-    return kind < 32   ? LEASE_CMD_ACQUIRE
+    return kind < 4    ? LEASE_CMD_SET_ACL
+           : kind < 32 ? LEASE_CMD_ACQUIRE
            : kind < 50 ? LEASE_CMD_RELEASE
            : kind < 56 ? LEASE_CMD_CANCEL
            : kind < 60 ? LEASE_CMD_TIMEOUT
@@ -108,8 +111,8 @@ static void aim_open(struct rng *rng, const struct model *m, uint64_t name,
     if (c->type == LEASE_CMD_CLOSE) {
         c->if_instance = node == NULL ? 7 : node->instance;
     } else if (rng_below(rng, 10) < 8) {
-        c->kind = name == DIRECTORY ? LEASE_DIRECTORY : LEASE_FILE;
-        c->ephemeral = name >= DIRECTORY;
+        c->kind = name == DIRECTORY || name == OWN ? LEASE_DIRECTORY : LEASE_FILE;
+        c->ephemeral = name == DIRECTORY || name == DIRECTORY + 1;
     }
 }
 
@@ -124,16 +127,49 @@ static void aim_delay(struct rng *rng, const struct model *m, struct lease_comma
     }
 }
 
+static struct bytes text(const char *words)
+{
+    return bytes_of(words, strlen(words));
+}
+
+/* Mostly the session's own. */
+static struct bytes some_principal(struct rng *rng, uint64_t session)
+{
+    const size_t count = sizeof principals / sizeof *principals;
+    return text(principals[rng_below(rng, 20) == 0 ? rng_below(rng, count) : session % count]);
+}
+
+/* What a list may look like; the last ones list nobody of ours, and anybody. */
+static struct bytes some_list(struct rng *rng)
+{
+    static const char *const lists[] = {
+        "u1\nu2", " u2 # not u1\n\tu3\r\n", "#u1\nu3", "u1x\nu", "", "*", "u2\n* # all", "# *"};
+    return text(lists[rng_below(rng, sizeof lists / sizeof *lists)]);
+}
+
+static void aim_rights(struct rng *rng, struct lease_command *c)
+{
+    static const char *const lists[] = {"", "", "r", "w", "w", "none", "r/x"};
+    for (uint32_t right = 0; right < LEASE_RIGHTS; right++) {
+        const bool kept =
+            rng_below(rng, 3) == 0 || (right == LEASE_CHANGE && rng_below(rng, 4) > 0);
+        c->acl[right] = kept ? bytes_of(NULL, 0)
+                             : text(lists[rng_below(rng, sizeof lists / sizeof *lists)]);
+    }
+    c->if_generation = rng_below(rng, 5) == 0 ? rng_below(rng, 3) : LEASE_ANY;
+}
+
 static struct lease_command random_command(struct rng *rng, struct asker *askers,
                                            const struct model *m, uint64_t epoch)
 {
     struct asker *asker = &askers[rng_below(rng, SESSIONS)];
     const enum lease_command_type type = random_type(rng);
     const bool opens = type == LEASE_CMD_OPEN || type == LEASE_CMD_CLOSE;
-    const uint64_t name = opens && rng_below(rng, 4) != 0
-                              ? rng_between(rng, DIRECTORY, NAMES - 1)
-                              : rng_below(rng, NAMES);
+    const uint64_t name = opens && rng_below(rng, 4) != 0 ? rng_between(rng, DIRECTORY, OWN - 1)
+                                                          : rng_below(rng, NAMES);
     struct lease_command c = {.type = type,
+                              .principal = some_principal(rng, asker->session),
+                              .content = some_list(rng),
                               .path = bytes_of(names[name], strlen(names[name])),
                               .if_generation = LEASE_ANY,
                               .if_instance = LEASE_ANY,
@@ -154,11 +190,18 @@ static struct lease_command random_command(struct rng *rng, struct asker *askers
         aim_open(rng, m, name, &c);
     } else if (c.type == LEASE_CMD_DELAY_OVER) {
         aim_delay(rng, m, &c);
+    } else if (c.type == LEASE_CMD_SET_ACL) {
+        aim_rights(rng, &c);
+    } else if (c.type == LEASE_CMD_PUT && model_find(m, text("acl")) == NULL) {
+        c.type = LEASE_CMD_CREATE; /* There are no lists yet. */
+        c.kind = LEASE_DIRECTORY;
+        c.path = text("acl");
     }
     if (c.type == LEASE_CMD_SESSION_OPEN && !model_session_lives(m, asker->session)) {
         asker->session += SESSIONS; /* An id is used once. */
         asker->request = 0;
         c.subject = asker->session;
+        c.principal = some_principal(rng, asker->session);
     }
     if (!by_keeper(c.type)) {
         give_to_session(rng, asker, &c);
@@ -207,6 +250,7 @@ static void compare_events(const struct lease *l, const struct model *m, uint32_
         assert_int_equal(event.instance, expected->instance);
         assert_int_equal(event.parent, expected->parent);
         assert_true(bytes_equal(event.path, expected->path));
+        assert_true(bytes_equal(event.acl_read, expected->acl_read));
         assert_int_equal(event.session, expected->session);
         assert_int_equal(event.token, expected->token);
         assert_int_equal(event.delay_ms, expected->delay_ms);
@@ -216,6 +260,22 @@ static void compare_events(const struct lease *l, const struct model *m, uint32_
         assert_int_equal(event.has_content, expected->has_content);
     }
     assert_false(lease_history_next(l, &place, &event));
+}
+
+/* Everybody's rights to a node that is there, or is not. */
+static uint32_t compare_rights(const struct lease *l, const struct model *m, struct bytes path)
+{
+    uint32_t denied = 0;
+    for (size_t i = 0; i < sizeof principals / sizeof *principals; i++) {
+        for (int right = 0; right < LEASE_RIGHTS; right++) {
+            const struct bytes principal = text(principals[i]);
+            const bool may = model_may(m, path, principal, (enum lease_right)right);
+            assert_int_equal(lease_may(l, path, principal, (enum lease_right)right),
+                             may ? LEASE_OK : LEASE_DENIED);
+            denied += !may;
+        }
+    }
+    return denied;
 }
 
 static void compare_counts(const struct lease *l, const struct model *m)
@@ -229,7 +289,7 @@ static void compare_counts(const struct lease *l, const struct model *m)
 
 /* How often something came up: it was about something. */
 struct tally {
-    uint32_t granted, delayed, cascades, limits;
+    uint32_t granted, delayed, cascades, limits, denied, rights, lost;
 };
 
 static void count(struct tally *tally, const struct model *m, uint32_t first,
@@ -243,6 +303,7 @@ static void count(struct tally *tally, const struct model *m, uint32_t first,
     tally->cascades += deleted > 1;
     tally->granted += c->type == LEASE_CMD_ACQUIRE && rc == LEASE_OK;
     tally->limits += rc == LEASE_LIMIT;
+    tally->denied += rc == LEASE_DENIED;
 }
 
 static struct tally run(const struct lease_limits *limits)
@@ -279,6 +340,9 @@ static struct tally run(const struct lease_limits *limits)
         compare_claims(l, &m, random.path);
         compare_events(l, &m, first);
         compare_counts(l, &m);
+        tally.rights += compare_rights(l, &m, text(names[rng_below(&rng, NAMES)]));
+        tally.rights += compare_rights(l, &m, text("a/none"));
+        tally.lost = m.denied_waiting;
         count(&tally, &m, first, &random, result.rc);
     }
     lease_check(l);
@@ -296,6 +360,9 @@ static void test_model(void **state)
     assert_true(tally.granted > COMMANDS / 100);
     assert_true(tally.delayed > COMMANDS / 1000);
     assert_true(tally.cascades > 0);
+    assert_true(tally.denied > COMMANDS / 50);
+    assert_true(tally.rights > COMMANDS / 10);
+    assert_true(tally.lost > 0);
 }
 
 static void test_limits(void **state)

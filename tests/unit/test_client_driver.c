@@ -26,7 +26,7 @@ static void test_a_life(void **state)
     assert_int_equal(lockd_put(client, session, "/ls/local/f", "x", 1, LOCKD_ANY, 5000, NULL),
                      LOCKD_OK);
     s.hang_up = true;
-    assert_int_equal(lockd_get(client, "/ls/local/f", 5000, &answer), LOCKD_OK);
+    assert_int_equal(lockd_get(client, "/ls/local/f", NULL, 5000, &answer), LOCKD_OK);
     assert_string_equal(answer->content, "hello");
     assert_int_equal(answer->content_size, 5);
     lockd_answer_free(answer);

@@ -69,7 +69,8 @@ static void test_found_ephemeral(void **state)
     struct lockd_handle *h = open_handle(w, s, NULL, &o);
     struct wire_request r = expect(w, WIRE_NODE_STAT);
     const struct wire_stat stat = {.kind = WIRE_FILE, .instance = 8, .ephemeral = true};
-    const struct wire_reply found = {.has_position = true, .has_stat = true, .stat = stat};
+    const struct wire_reply found = {
+        .has_position = true, .revision = 10, .slot = 10, .has_stat = true, .stat = stat};
     reply(w, &r, found);
     assert_int_equal(o.times, 0);
     r = expect(w, WIRE_NODE_OPEN);

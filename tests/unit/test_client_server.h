@@ -40,7 +40,10 @@ struct server {
     pthread_t thread;
     atomic_bool stop;
     atomic_int puts;
+    atomic_int reads;    /* Gets and stats. */
     atomic_int connections;
+    atomic_uint cache_ms;
+    atomic_bool mute;    /* Answer no KeepAlives. */
     atomic_bool hang_up; /* Close the connection at the next request. */
     uint64_t watch;      /* The last one that was set. */
 };
@@ -79,6 +82,8 @@ static inline void print_result(struct server *s, const struct wire_request *r,
     reply.session = 0x5f;
     reply.secret = (struct wire_text){.data = "0123456789abcdef0123456789abcdef", .size = 32};
     reply.lease_ms = 12000;
+    reply.cache_ms = r->cache || r->method == WIRE_SESSION_KEEPALIVE ? s->cache_ms : 0;
+    reply.cached = r->cache && r->method != WIRE_SESSION_OPEN;
     reply.token = 7;
     reply.sequencer = (struct wire_text){.data = sequencer, .size = sizeof sequencer - 1};
     reply.has_stat = r->method == WIRE_NODE_PUT || r->method == WIRE_NODE_GET ||
@@ -90,6 +95,7 @@ static inline void print_result(struct server *s, const struct wire_request *r,
     reply.content = (struct wire_text){.data = "hello", .size = 5};
     reply.valid = r->method == WIRE_LOCK_CHECK && r->token == 7;
     s->puts += r->method == WIRE_NODE_PUT ? 1 : 0;
+    s->reads += r->method == WIRE_NODE_GET || r->method == WIRE_NODE_STAT ? 1 : 0;
     if (r->method == WIRE_NODE_PUT) {
         print_event(s, out);
     }
@@ -109,9 +115,10 @@ static inline bool serve_line(struct server *s, int fd, struct wire_text line)
     bool go_on = wire_parse_request(&memory, line, &r, &refusal);
     const bool busy = go_on && r.method == WIRE_LOCK_ACQUIRE && r.name.size > 4 &&
                       memcmp(r.name.data + r.name.size - 4, "busy", 4) == 0;
+    const bool muted = go_on && s->mute && r.method == WIRE_SESSION_KEEPALIVE;
     if (go_on && r.method != WIRE_CELL_STATUS && atomic_exchange(&s->hang_up, false)) {
         go_on = false;
-    } else if (go_on && !busy) {
+    } else if (go_on && !busy && !muted) {
         print_result(s, &r, &out);
         go_on = send(fd, out.data, out.size, MSG_NOSIGNAL) == (ssize_t)out.size;
     }
@@ -174,8 +181,9 @@ static inline void server_start(struct server *s)
     assert_int_equal(listen(s->listener, 16), 0);
     assert_int_equal(getsockname(s->listener, (struct sockaddr *)&address, &size), 0);
     s->port = ntohs(address.sin_port);
-    s->stop = s->hang_up = false;
-    s->puts = s->connections = 0;
+    s->stop = s->hang_up = s->mute = false;
+    s->cache_ms = 3000;
+    s->puts = s->reads = s->connections = 0;
     s->watch = 0;
     assert_int_equal(pthread_create(&s->thread, NULL, server_run, s), 0);
 }

@@ -89,6 +89,9 @@ static inline void deliver(struct world *w)
         if (event.observed != NULL) {
             event.observed(event.context, event.observer, event.leader);
         }
+        if (event.logged != NULL) {
+            event.logged(event.context, event.severity, event.text);
+        }
         lockd_answer_free(event.answer);
         lockd_event_free(event.happened);
         lockd_leader_free(event.leader);
@@ -315,6 +318,10 @@ static inline void reply_ok_at(struct world *w, const struct wire_request *to, u
     case WIRE_LOCK_CHECK:
         r.valid = true;
         break;
+    case WIRE_NODE_GET_ACL:
+        r.has_acl = true;
+        r.acl[1] = (struct wire_text){.data = "admins", .size = 6};
+        break;
     case WIRE_NO_METHOD:
     case WIRE_NODE_LIST:
     case WIRE_NODE_DELETE:
@@ -326,6 +333,9 @@ static inline void reply_ok_at(struct world *w, const struct wire_request *to, u
     case WIRE_NODE_CLOSE:
     case WIRE_WATCH_ADD:
     case WIRE_WATCH_REMOVE:
+    case WIRE_NODE_SET_ACL:
+    case WIRE_CACHE_BEGIN:
+    case WIRE_CACHE_ACK:
         break;
     }
     reply(w, to, r);

@@ -79,7 +79,7 @@ static void test_handles_and_elections(void **state)
     assert_int_equal(lockd_handle_instance(handle), 7);
     assert_ptr_equal(lockd_handle_next(session, NULL), handle);
     assert_int_equal(lockd_handle_put(handle, "x", 1, LOCKD_ANY, 5000, NULL), LOCKD_OK);
-    assert_int_equal(lockd_handle_get(handle, 5000, &answer), LOCKD_OK);
+    assert_int_equal(lockd_handle_get(handle, NULL, 5000, &answer), LOCKD_OK);
     assert_string_equal(answer->content, "hello");
     assert_int_equal(answer->stat.lock_token, 7);
     lockd_answer_free(answer);

@@ -18,6 +18,12 @@
 
 #define PEERS                                                                                  \
     "\"peers\": {\"1\": \"127.0.0.1:7501\", \"2\": \"b.example:7502\", \"3\": \"[::1]:7503\"}"
+/* Texts of so many octets, and a port for clients of a principal. */
+#define TEXT_10 "0123456789"
+#define TEXT_30 TEXT_10 TEXT_10 TEXT_10
+#define TEXT_42 TEXT_30 TEXT_10 "ab"
+#define TEXT_65 TEXT_30 TEXT_30 "abcde"
+#define PORT(principal) "{\"listen\": \"h:1\", \"principal\": \"" principal "\"}"
 #define BASE "\"cell\": \"a\", \"replica\": 2, \"data_dir\": \"/d\", " PEERS
 
 static bool parse(const char *text, struct config *ret_config, char *ret_error)
@@ -34,8 +40,11 @@ static void takes_the_least(void **state)
     assert_string_equal(config.cell, "a");
     assert_int_equal(config.replica, 2);
     assert_string_equal(config.data_dir, "/d");
-    assert_string_equal(config.listen, "127.0.0.1:7400");
-    assert_string_equal(config.advertise, "");
+    assert_int_equal(config.listeners_count, 1);
+    assert_string_equal(config.listeners[0].listen, "127.0.0.1:7400");
+    assert_string_equal(config.listeners[0].advertise, "");
+    assert_string_equal(config.listeners[0].principal, "local");
+    assert_string_equal(config.local_socket, "/d/lockd.sock");
     assert_string_equal(config.listen_peer, "b.example:7502");
     assert_int_equal(config.peers_count, 3);
     assert_int_equal(config.peers[0].id, 1);
@@ -50,6 +59,8 @@ static void takes_the_least(void **state)
     assert_false(config.lease_reads);
     assert_int_equal(config.line_deadline_ms, 10000);
     assert_int_equal(config.idle_deadline_ms, 60000);
+    assert_int_equal(config.cache_lease_ms, 3000);
+    assert_int_equal(config.cached_max, 1000000);
 }
 
 static void takes_everything(void **state)
@@ -68,13 +79,29 @@ static void takes_everything(void **state)
                       "\"clients_max\": 9, \"requests_max\": 8, \"output_max_bytes\": 5000, "
                       "\"peer_queue_max_bytes\": 4194304, \"queue_commands_max\": 7, "
                       "\"queue_max_bytes\": 1048576, \"reads_max\": 6, "
+                      "\"cache_lease_ms\": 0, \"cached_max\": 17, "
+                      "\"local_socket\": \"\", \"listeners\": ["
+                      "{\"listen\": \"0.0.0.0:0\", \"advertise\": \"h:8\", "
+                      "\"principal\": \"build-hosts\"}, "
+                      "{\"principal\": \"a@b.example/c~!\", \"listen\": \"[::1]:9\"}], "
                       "\"disk_reserve_mib\": 0}",
                       &config, error));
     assert_int_equal(config.peers[0].id, 4);
     assert_int_equal(config.peers[1].id, 5);
     assert_int_equal(config.peers[2].id, 30);
     assert_string_equal(config.listen_peer, "0.0.0.0:8");
-    assert_string_equal(config.principal, "ops");
+    assert_int_equal(config.listeners_count, 3);
+    assert_string_equal(config.listeners[0].principal, "ops");
+    assert_string_equal(config.listeners[0].advertise, "h:7");
+    assert_string_equal(config.listeners[1].principal, "build-hosts");
+    assert_string_equal(config.listeners[1].listen, "0.0.0.0:0");
+    assert_string_equal(config.listeners[1].advertise, "h:8");
+    assert_string_equal(config.listeners[2].principal, "a@b.example/c~!");
+    assert_string_equal(config.listeners[2].listen, "[::1]:9");
+    assert_string_equal(config.listeners[2].advertise, "");
+    assert_string_equal(config.local_socket, "");
+    assert_int_equal(config.cache_lease_ms, 0);
+    assert_int_equal(config.cached_max, 17);
     assert_int_equal(config.election_jitter_ms_max, 6);
     assert_int_equal(config.clock_drift_ppm, 5000);
     assert_true(config.lease_reads);
@@ -155,6 +182,55 @@ static const struct {
     {"{" BASE ", \"clock_drift_percent\": null}", "\"clock_drift_percent\" must be"},
     {"{" BASE ", \"lease_reads\": 1}", "\"lease_reads\" must be true or false"},
     {"{" BASE ", \"principal\": \"\"}", "\"principal\" must be"},
+    {"{" BASE ", \"principal\": 5}", "\"principal\" must be"},
+    {"{" BASE ", \"principal\": \"root\"}", "nor \"root\""},
+    {"{" BASE ", \"principal\": \"*\"}", "neither \"*\""},
+    {"{" BASE ", \"principal\": \"two words\"}", "\"principal\" must be"},
+    {"{" BASE ", \"principal\": \"tab\\t\"}", "\"principal\" must be"},
+    {"{" BASE ", \"principal\": \"who#ever\"}", "\"principal\" must be"},
+    {"{" BASE ", \"principal\": \"m\\u00fcller\"}", "\"principal\" must be"},
+    {"{" BASE ", \"principal\": \"\\u007f\"}", "\"principal\" must be"},
+    {"{" BASE ", \"principal\": \"" TEXT_65 "\"}", "\"principal\" must be"},
+    {"{" BASE ", \"cache_lease_ms\": 60001}", "\"cache_lease_ms\" must be"},
+    {"{" BASE ", \"cache_lease_ms\": -1}", "\"cache_lease_ms\" must be"},
+    {"{" BASE ", \"cached_max\": 16777217}", "\"cached_max\" must be"},
+    {"{" BASE ", \"cached_max\": true}", "\"cached_max\" must be"},
+    {"{" BASE ", \"local_socket\": 1}", "\"local_socket\" must be the path of a socket"},
+    {"{" BASE ", \"local_socket\": null}", "\"local_socket\" must be"},
+    {"{" BASE ", \"local_socket\": \"/" TEXT_65 TEXT_42 "\"}", "\"local_socket\" must be"},
+    {"{\"cell\": \"a\", \"replica\": 2,\n\"data_dir\": \"/" TEXT_65 "/" TEXT_30 "\", " PEERS
+     "}",
+     "f.json:2:1: \"data_dir\" is too long for a socket in it, whose path may have 107 octets"},
+    {"{" BASE ",\n\"listeners\": {}}", "f.json:2:1: \"listeners\" must be a list"},
+    {"{" BASE ", \"listeners\": [\"h:1\"]}", "\"listeners\" must be a list"},
+    {"{" BASE ", \"listeners\": [{}]}", "\"listeners\" must have \"listen\" and \"principal\""},
+    {"{" BASE ", \"listeners\": [{\"listen\": \"h:1\"}]}", "must have \"listen\" and"},
+    {"{" BASE ", \"listeners\": [{\"principal\": \"x\"}]}", "must have \"listen\" and"},
+    {"{" BASE ", \"listeners\": [{\"listen\": \"h\", \"principal\": \"x\"}]}",
+     "\"listen\" in \"listeners\" must be where clients connect"},
+    {"{" BASE ", \"listeners\": [{\"listen\": \"h:1\", \"principal\": \"root\"}]}",
+     "\"principal\" in \"listeners\" must be"},
+    {"{" BASE ", \"listeners\": [{\"listen\": \"h:1\", \"principal\": \"x\", "
+     "\"advertise\": \"h:0\"}]}",
+     "\"advertise\" in \"listeners\" must be"},
+    {"{" BASE ", \"listeners\": [{\"listen\": \"h:1\", \"principal\": \"x\", "
+     "\"replica\": 9}]}",
+     "\"replica\" in \"listeners\" is no field of a port"},
+    {"{" BASE ", \"listeners\": [{\"listen\": \"h:1\", \"listen\": \"h:2\", "
+     "\"principal\": \"x\"}]}",
+     "duplicate object key"},
+    {"{" BASE ", \"listeners\": [{\"listen\": \"[::]:1\", \"principal\": \"x\"}]}",
+     "\"advertise\" must say where"},
+    {"{" BASE ", \"listeners\": [{\"listen\": \"h:1\", \"principal\": \"local\"}]}",
+     "two ports have the \"principal\" \"local\""},
+    {"{" BASE ", \"listeners\": [" PORT("x") ", " PORT("y") ", " PORT("x") "]}",
+     "two ports have the \"principal\" \"x\""},
+    {"{" BASE ", \"advertise\": \"h:7\", \"listeners\": [{\"listen\": \"h:1\", "
+     "\"principal\": \"x\", \"advertise\": \"h:7\"}]}",
+     "two ports \"advertise\" h:7"},
+    {"{" BASE ", \"listeners\": [" PORT("1") "," PORT("2") "," PORT("3") "," PORT("4") "," PORT(
+         "5") "," PORT("6") "," PORT("7") "," PORT("8") "]}",
+     "\"listeners\" must be a list of up to 7"},
 };
 
 static void refuses_by_name(void **state)
@@ -187,6 +263,39 @@ static void names_the_right_place(void **state)
     assert_non_null(strstr(error, "f.json:2:1: \"listen\" must be"));
 }
 
+/* The longest path that a socket may have is taken, wherever it comes from. */
+static void sockets_fit(void **state)
+{
+    (void)state;
+    struct config config;
+    char error[CONFIG_ERROR_MAX] = "";
+    char text[1024];
+    char folder[CONFIG_PATH_MAX] = "";
+    memset(folder, 'd', CONFIG_SOCKET_MAX - sizeof "/lockd.sock");
+    for (int more = 0; more < 2; more++) {
+        snprintf(text, sizeof text,
+                 "{\"cell\": \"a\", \"replica\": 2, \"data_dir\": \"%s\", " PEERS "}", folder);
+        assert_int_equal(parse(text, &config, error), more == 0);
+        assert_int_equal(config_dev(NULL, folder, &config, error), more == 0);
+        folder[strlen(folder)] = 'd';
+    }
+    assert_non_null(strstr(error, "give a shorter one with --data-dir"));
+
+    /* A long folder is no trouble with the socket elsewhere, or with none. */
+    snprintf(text, sizeof text,
+             "{\"cell\": \"a\", \"replica\": 2, \"data_dir\": \"%s\", "
+             "\"local_socket\": \"/%s%s\", " PEERS "}",
+             folder, TEXT_65, TEXT_30 TEXT_10 "a");
+    assert_true(parse(text, &config, error));
+    assert_int_equal(strlen(config.local_socket), CONFIG_SOCKET_MAX - 1);
+    snprintf(text, sizeof text,
+             "{\"cell\": \"a\", \"replica\": 2, \"data_dir\": \"%s\", "
+             "\"local_socket\": \"\", " PEERS "}",
+             folder);
+    assert_true(parse(text, &config, error));
+    assert_string_equal(config.local_socket, "");
+}
+
 static void reads_a_file(void **state)
 {
     (void)state;
@@ -217,7 +326,10 @@ static void dev_needs_nothing(void **state)
     assert_true(config_dev(NULL, NULL, &config, error));
     assert_string_equal(config.cell, "dev");
     assert_string_equal(config.data_dir, "/state/lockd/dev");
-    assert_string_equal(config.listen, "127.0.0.1:7400");
+    assert_string_equal(config.local_socket, "/state/lockd/dev/lockd.sock");
+    assert_int_equal(config.listeners_count, 1);
+    assert_string_equal(config.listeners[0].listen, "127.0.0.1:7400");
+    assert_string_equal(config.listeners[0].principal, "local");
     assert_int_equal(config.peers_count, 1);
 
     setenv("XDG_STATE_HOME", "relative", 1);
@@ -229,7 +341,7 @@ static void dev_needs_nothing(void **state)
     assert_false(config_dev(NULL, NULL, &config, error));
     assert_non_null(strstr(error, "--data-dir"));
     assert_true(config_dev("127.0.0.1:0", "/d", &config, error));
-    assert_string_equal(config.listen, "127.0.0.1:0");
+    assert_string_equal(config.listeners[0].listen, "127.0.0.1:0");
     assert_string_equal(config.data_dir, "/d");
     assert_false(config_dev("nowhere", "/d", &config, error));
     assert_non_null(strstr(error, "--listen nowhere"));
@@ -283,10 +395,10 @@ static void addresses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(takes_the_least), cmocka_unit_test(takes_everything),
-        cmocka_unit_test(refuses_by_name), cmocka_unit_test(names_the_right_place),
-        cmocka_unit_test(reads_a_file),    cmocka_unit_test(dev_needs_nothing),
-        cmocka_unit_test(addresses),
+        cmocka_unit_test(takes_the_least),   cmocka_unit_test(takes_everything),
+        cmocka_unit_test(refuses_by_name),   cmocka_unit_test(names_the_right_place),
+        cmocka_unit_test(sockets_fit),       cmocka_unit_test(reads_a_file),
+        cmocka_unit_test(dev_needs_nothing), cmocka_unit_test(addresses),
     };
     return cmocka_run_group_tests_name("config", tests, NULL, NULL);
 }

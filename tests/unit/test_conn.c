@@ -21,6 +21,8 @@
 
 enum { CLIENTS = 3, KEPT = 1024 * 1024 };
 
+static const char *const principals[CLIENTS] = {"local", "ops", "root"};
+
 /* ------------------------------------------------- a kernel that takes what we say */
 
 static size_t take_max = SIZE_MAX;
@@ -55,18 +57,21 @@ struct world {
     int fd[CLIENTS]; /* The clients' ends; they are numbered from 1. */
     char got[CLIENTS][KEPT];
     size_t got_size[CLIENTS];
-    unsigned slow, fast, forgotten;
-    uint64_t tag; /* Of the last request. */
+    unsigned slow, fast, forgotten, requests;
+    uint64_t tag;          /* Of the last request, ... */
+    const char *principal; /* ... and who sent it. */
 };
 
 static void on_request(void *context, uint64_t now_ms, uint64_t client, uint64_t tag,
-                       const struct wire_request *request)
+                       const char *principal, const struct wire_request *request)
 {
     (void)now_ms;
     (void)client;
     (void)request;
     struct world *w = context;
     w->tag = tag;
+    w->principal = principal;
+    w->requests++;
 }
 
 static void on_forget(void *context, uint64_t client)
@@ -106,7 +111,7 @@ static int open_world(void **state)
         const int room = 1024 * 1024;
         (void)setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
         w->fd[i] = pair[1];
-        conns_accept(w->conns, pair[0], &from);
+        conns_accept(w->conns, pair[0], &from, principals[i]);
     }
     return w->conns == NULL;
 }
@@ -341,14 +346,94 @@ static void not_printed(void **state)
     conn_shared_release(NULL);
 }
 
+/* Each request comes with the principal of the port where its client came in. */
+static void who_it_is(void **state)
+{
+    struct world *w = *state;
+    static const char ask[] = "{\"jsonrpc\":\"2.0\",\"id\":5,\"method\":\"cell.status\"}\n";
+    for (int i = 0; i < CLIENTS; i++) {
+        assert_int_equal(write(w->fd[i], ask, sizeof ask - 1), sizeof ask - 1);
+        ev_run(w->loop, EVRUN_NOWAIT);
+        assert_string_equal(w->principal, principals[i]);
+        assert_string_equal(conns_principal(w->conns, (uint64_t)i + 1), principals[i]);
+    }
+    assert_null(conns_principal(w->conns, CLIENTS + 1));
+}
+
+static void ask_often(struct world *w, unsigned times)
+{
+    static const char ask[] = "{\"jsonrpc\":\"2.0\",\"id\":5,\"method\":\"cell.status\"}\n";
+    for (unsigned i = 0; i < times; i++) {
+        assert_int_equal(write(w->fd[0], ask, sizeof ask - 1), sizeof ask - 1);
+    }
+    ev_run(w->loop, EVRUN_NOWAIT);
+    while (conns_resume(w->conns)) {
+    }
+}
+
+/* What takes its time, as the service says later, keeps nothing behind it from being read;
+ * that may be what it waits for. */
+static void behind_the_patient(void **state)
+{
+    struct world *w = *state;
+    ask_often(w, 70);
+    assert_int_equal(w->requests, w->config.requests_max);
+    const uint64_t last = w->tag;
+    conns_be_patient(w->conns, /* client= */ 1, last);
+    conns_be_patient(w->conns, 1, last);           /* Once is enough. */
+    conns_be_patient(w->conns, 2, last);           /* Nor is it another's, ... */
+    conns_be_patient(w->conns, CLIENTS + 1, last); /* ... or nobody's. */
+    assert_true(conns_resume(w->conns));
+    assert_int_equal(w->requests, w->config.requests_max + 1);
+
+    struct wire_text id;
+    struct wire_buffer *out = conns_reply_begin(w->conns, 1, last, &id);
+    wire_append(out, "x\n", 2);
+    conns_reply_end(w->conns, 1, last);
+    assert_false(conns_resume(w->conns)); /* It had made room for one, and takes it along. */
+    assert_int_equal(w->requests, w->config.requests_max + 1);
+}
+
+/* True: the connection was taken; the client's end is `ret_fd`. */
+static bool come(struct world *w, sa_family_t family, int *ret_fd)
+{
+    int pair[2];
+    struct address from = {.size = sizeof from.storage};
+    from.storage.ss_family = family;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+    conns_accept(w->conns, pair[0], &from, "root");
+    char line[512];
+    *ret_fd = pair[1];
+    return read(pair[1], line, sizeof line) < 0 && errno == EAGAIN;
+}
+
+/* When as many clients are there as may be, the administrator of the machine still gets
+ * in, though not for ever. */
+static void full_of_others(void **state)
+{
+    struct world *w = *state;
+    enum { SPARE = 16 };
+    int fd[SPARE + 2];
+    assert_false(come(w, AF_INET, &fd[SPARE]));
+    for (int i = 0; i < SPARE; i++) {
+        assert_true(come(w, AF_UNIX, &fd[i]));
+    }
+    assert_false(come(w, AF_UNIX, &fd[SPARE + 1]));
+    for (int i = 0; i < SPARE + 2; i++) {
+        close(fd[i]);
+    }
+}
+
 #define IN_A_WORLD(test) cmocka_unit_test_setup_teardown(test, open_world, close_world)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        IN_A_WORLD(cut_anywhere),  IN_A_WORLD(many_at_once),     IN_A_WORLD(while_it_drains),
-        IN_A_WORLD(a_slow_reader), IN_A_WORLD(an_absent_reader), IN_A_WORLD(before_the_reply),
-        IN_A_WORLD(not_printed),
+        IN_A_WORLD(cut_anywhere),       IN_A_WORLD(many_at_once),
+        IN_A_WORLD(while_it_drains),    IN_A_WORLD(a_slow_reader),
+        IN_A_WORLD(an_absent_reader),   IN_A_WORLD(before_the_reply),
+        IN_A_WORLD(not_printed),        IN_A_WORLD(who_it_is),
+        IN_A_WORLD(behind_the_patient), IN_A_WORLD(full_of_others),
     };
     return cmocka_run_group_tests_name("conn", tests, NULL, NULL);
 }

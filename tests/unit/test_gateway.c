@@ -16,16 +16,17 @@
 
 #include <cmocka.h>
 
-static const char *address_of(void *context, paxos_id replica)
+static const char *address_of(void *context, paxos_id replica, const char *principal)
 {
     (void)context;
+    (void)principal;
     return replica == 1 ? "h1:7400" : replica == 2 ? "h2:7400" : "";
 }
 
 static int make_gateway(void **state)
 {
-    *state = gateway_new(&(struct gateway_config){
-        .cell = "a", .principal = "local", .self = 1, .client_address = address_of});
+    *state = gateway_new(
+        &(struct gateway_config){.cell = "a", .self = 1, .client_address = address_of});
     return *state == NULL;
 }
 
@@ -39,7 +40,7 @@ static int free_gateway(void **state)
 static char *printed(struct gateway *g, const struct service_reply *reply)
 {
     struct wire_buffer out = {0};
-    gateway_reply(g, reply, (struct wire_text){.data = "\"x\"", .size = 3}, &out);
+    gateway_reply(g, reply, (struct wire_text){.data = "\"x\"", .size = 3}, "local", &out);
     assert_false(out.failed);
     assert_true(out.size > 0 && out.data[out.size - 1] == '\n');
     char *line = calloc(1, out.size);
@@ -92,6 +93,10 @@ static void requests(void **state)
         {WIRE_NODE_CLOSE, SERVICE_NODE_CLOSE},
         {WIRE_WATCH_ADD, SERVICE_WATCH_ADD},
         {WIRE_WATCH_REMOVE, SERVICE_WATCH_REMOVE},
+        {WIRE_NODE_GET_ACL, SERVICE_GET_ACL},
+        {WIRE_NODE_SET_ACL, SERVICE_SET_ACL},
+        {WIRE_CACHE_BEGIN, SERVICE_CACHE_BEGIN},
+        {WIRE_CACHE_ACK, SERVICE_CACHE_ACK},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const struct wire_request in = {.method = cases[i].method,
@@ -104,7 +109,7 @@ static void requests(void **state)
                                         .after = {.data = "e", .size = 1},
                                         .limit = 9};
         struct service_request out;
-        gateway_request(*state, &in, /* client= */ 5, /* tag= */ 6, &out);
+        gateway_request(*state, &in, /* client= */ 5, /* tag= */ 6, "local", &out);
         assert_int_equal(out.op, cases[i].op);
         assert_int_equal(out.client, 5);
         assert_int_equal(out.tag, 6);
@@ -145,7 +150,7 @@ static void requests_of_a_session(void **state)
                               .after_instance = 14,
                               .skip = 15};
     struct service_request out;
-    gateway_request(*state, &in, /* client= */ 5, /* tag= */ 6, &out);
+    gateway_request(*state, &in, /* client= */ 5, /* tag= */ 6, "local", &out);
     assert_true(out.session == UINT64_MAX);
     assert_true(bytes_equal(out.secret, bytes_of(SECRET, WIRE_SECRET)));
     assert_int_equal(out.request, 7);
@@ -168,12 +173,12 @@ static void requests_of_a_session(void **state)
 
     in.mode = WIRE_EXCLUSIVE;
     in.wait_ms = WIRE_FOR_EVER;
-    gateway_request(*state, &in, 5, 6, &out);
+    gateway_request(*state, &in, 5, 6, "local", &out);
     assert_int_equal(out.mode, LEASE_EXCLUSIVE);
     assert_true(out.wait);
     assert_int_equal(out.wait_ms, 0);
     in.wait_ms = 0;
-    gateway_request(*state, &in, 5, 6, &out);
+    gateway_request(*state, &in, 5, 6, "local", &out);
     assert_false(out.wait);
 }
 
@@ -186,7 +191,7 @@ static void session_secrets(void **state)
     struct service_request out[2];
     char secret[2][WIRE_SECRET];
     for (size_t i = 0; i < 2; i++) {
-        gateway_request(*state, &in, /* client= */ 5, /* tag= */ 6 + i, &out[i]);
+        gateway_request(*state, &in, /* client= */ 5, /* tag= */ 6 + i, "local", &out[i]);
         assert_true(out[i].session != 0);
         assert_int_equal(out[i].secret.size, WIRE_SECRET);
         assert_int_equal(out[i].lease_ms, 5000);
@@ -262,6 +267,7 @@ static void refusals(void **state)
         {LEASE_OLD_EPOCH, "old_epoch"},
         {LEASE_DENIED, "denied"},
         {LEASE_LOCK_DELAY, "lock_delay"},
+        {LEASE_NO_ACL, "no_acl"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const struct service_reply reply = {.op = SERVICE_PUT,
@@ -321,9 +327,8 @@ static void outcomes_without_a_state(void **state)
         enum service_outcome outcome;
         const char *code;
     } cases[] = {
-        {SERVICE_BAD_NAME, "bad_name"},
-        {SERVICE_TOO_LARGE, "too_large"},
-        {SERVICE_OVERLOADED, "overloaded"},
+        {SERVICE_BAD_NAME, "bad_name"},       {SERVICE_TOO_LARGE, "too_large"},
+        {SERVICE_OVERLOADED, "overloaded"},   {SERVICE_TOO_OLD, "too_old"},
         {SERVICE_UNKNOWN, "unknown_outcome"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -501,6 +506,7 @@ static void status(void **state)
         .watches = 27,
         .history_floor = 28,
         .digest = 0x12,
+        .open = true,
         .survives = 1,
         .now_ms = 1000,
     };
@@ -509,6 +515,9 @@ static void status(void **state)
     expect(*state, &reply, "\"role\":\"master\"");
     expect(*state, &reply, "\"cell_id\":\"0000000000000abc\"");
     expect(*state, &reply, "\"digest\":\"0000000000000012\"");
+    all.open = false; /* Who may not read everything could confirm by it what he guesses. */
+    expect(*state, &reply, "\"digest\":\"\"");
+    all.open = true;
     expect(*state, &reply, "\"master\":\"h1:7400\"");
     expect(*state, &reply,
            "\"sessions\":21,\"locks_held\":22,\"locks_waiting\":23,\"locks_delayed\":24,"

@@ -15,16 +15,17 @@
 
 #include <cmocka.h>
 
-static const char *address_of(void *context, paxos_id replica)
+static const char *address_of(void *context, paxos_id replica, const char *principal)
 {
     (void)context;
+    (void)principal;
     return replica == 1 ? "h1:7400" : replica == 2 ? "h2:7400" : "";
 }
 
 static int make_gateway(void **state)
 {
-    *state = gateway_new(&(struct gateway_config){
-        .cell = "a", .principal = "local", .self = 1, .client_address = address_of});
+    *state = gateway_new(
+        &(struct gateway_config){.cell = "a", .self = 1, .client_address = address_of});
     return *state == NULL;
 }
 
@@ -45,7 +46,7 @@ static void expect_octets(struct wire_buffer *b, const char *expected)
 static void expect(struct gateway *g, const struct service_reply *reply, const char *part)
 {
     struct wire_buffer out = {0};
-    gateway_reply(g, reply, (struct wire_text){.data = "1", .size = 1}, &out);
+    gateway_reply(g, reply, (struct wire_text){.data = "1", .size = 1}, "local", &out);
     assert_false(out.failed);
     if (memmem(out.data, out.size, part, strlen(part)) == NULL) {
         fail_msg("%.*s\n  lacks %s", (int)out.size, out.data, part);
@@ -66,7 +67,7 @@ static void requests_that_open(void **state)
                               .if_instance = WIRE_ANY,
                               .handle = 3};
     struct service_request out;
-    gateway_request(*state, &in, /* client= */ 5, /* tag= */ 6, &out);
+    gateway_request(*state, &in, /* client= */ 5, /* tag= */ 6, "local", &out);
     assert_int_equal(out.op, SERVICE_NODE_OPEN);
     assert_int_equal(out.kind, LEASE_FILE);
     assert_true(out.ephemeral);
@@ -75,7 +76,7 @@ static void requests_that_open(void **state)
     assert_int_equal(out.handle, 3);
     /* Without `create` nothing is made, so there is no kind of it. */
     in = (struct wire_request){.method = WIRE_NODE_OPEN, .if_instance = 9};
-    gateway_request(*state, &in, 5, 6, &out);
+    gateway_request(*state, &in, 5, 6, "local", &out);
     assert_int_equal(out.kind, 0);
     assert_false(out.ephemeral);
     assert_int_equal(out.if_instance, 9);
@@ -103,7 +104,7 @@ static void requests_that_watch(void **state)
     const struct wire_request add = {
         .method = WIRE_WATCH_ADD, .watches = watches, .watches_count = 2};
     struct service_request out;
-    gateway_request(*state, &add, /* client= */ 5, /* tag= */ 6, &out);
+    gateway_request(*state, &add, /* client= */ 5, /* tag= */ 6, "local", &out);
     assert_int_equal(out.op, SERVICE_WATCH_ADD);
     assert_int_equal(out.watches_count, 2);
     assert_int_equal(out.unwatch_count, 0);
@@ -122,7 +123,7 @@ static void requests_that_watch(void **state)
 
     const struct wire_request without = {
         .method = WIRE_WATCH_REMOVE, .unwatch = unwatch, .unwatch_count = 2};
-    gateway_request(*state, &without, 5, 6, &out);
+    gateway_request(*state, &without, 5, 6, "local", &out);
     assert_int_equal(out.op, SERVICE_WATCH_REMOVE);
     assert_int_equal(out.watches_count, 0);
     assert_int_equal(out.unwatch_count, 2);
@@ -299,22 +300,22 @@ static void other_events(void **state)
 {
     struct wire_buffer b = {0};
     struct service_event event = {.kind = SERVICE_EVENT_GAP, .watch = 77, .revision = 6};
-    gateway_event(*state, &event, &b);
+    gateway_event(*state, &event, "local", &b);
     expect_octets(&b, HEAD "\"event\":{\"kind\":\"gap\",\"revision\":6}}}\n");
     event.kind = SERVICE_EVENT_PROGRESS;
-    gateway_event(*state, &event, &b);
+    gateway_event(*state, &event, "local", &b);
     expect_octets(&b, "{\"jsonrpc\":\"2.0\",\"method\":\"watch.progress\",\"params\":"
                       "{\"revision\":6}}\n");
     event.kind = SERVICE_EVENT_END;
     event.master = 2;
-    gateway_event(*state, &event, &b);
+    gateway_event(*state, &event, "local", &b);
     expect_octets(&b, "{\"jsonrpc\":\"2.0\",\"method\":\"watch.end\",\"params\":{\"code\":"
                       "\"not_master\",\"master\":\"h2:7400\",\"master_id\":2}}\n");
     /* Nobody, itself, and one of whom it isn't known where clients find it. */
     static const paxos_id nowhere[] = {0, 1, 3};
     for (size_t i = 0; i < 3; i++) {
         event.master = nowhere[i];
-        gateway_event(*state, &event, &b);
+        gateway_event(*state, &event, "local", &b);
         expect_octets(&b, "{\"jsonrpc\":\"2.0\",\"method\":\"watch.end\",\"params\":{\"code\":"
                           "\"not_master\"}}\n");
     }

@@ -6,7 +6,7 @@
 
 #include "paxos/base/rng.h"
 
-enum { SAMPLES = 21 };
+enum { SAMPLES = 24 };
 
 static struct lease_command sample(size_t i)
 {
@@ -32,9 +32,13 @@ static struct lease_command sample(size_t i)
         close_node(7, 16, "d/f", 19),
         delay_over(19, 4, 65538),
         {.type = LEASE_CMD_STRETCH, .lease_ms = 60000, .epoch = 65538},
+        set_acl("a/b", "readers", "", "admins"),
+        set_acl("", NULL, NULL, NULL),
+        by(7, 17, set_acl("d", NULL, "writers", NULL)),
     };
     samples[7].secret_hash[0] = 0x1234;
     samples[7].secret_hash[1] = 0x5678;
+    samples[7].cache = true;
     samples[10].wait_ms = 250;
     samples[10].delay_ms = 60000;
     samples[11].if_instance = 17;
@@ -65,7 +69,7 @@ static void assert_same(const struct lease_command *a, const struct lease_comman
         assert_int_equal(a->kind, b->kind);
     }
     if (a->type == LEASE_CMD_PUT || a->type == LEASE_CMD_CREATE ||
-        a->type == LEASE_CMD_DELETE) {
+        a->type == LEASE_CMD_DELETE || a->type == LEASE_CMD_SET_ACL) {
         assert_int_equal(a->if_generation, b->if_generation);
         assert_int_equal(a->if_instance, b->if_instance);
     }
@@ -82,6 +86,11 @@ static void assert_same(const struct lease_command *a, const struct lease_comman
     assert_memory_equal(a->secret_hash, b->secret_hash, sizeof a->secret_hash);
     assert_int_equal(a->lease_ms, b->lease_ms);
     assert_true(bytes_equal(a->label, b->label));
+    assert_int_equal(a->cache, b->cache);
+    for (int right = 0; right < LEASE_RIGHTS; right++) {
+        assert_int_equal(a->acl[right].data == NULL, b->acl[right].data == NULL);
+        assert_true(bytes_equal(a->acl[right], b->acl[right]));
+    }
     assert_int_equal(a->mode, b->mode);
     assert_int_equal(a->handle, b->handle);
     assert_int_equal(a->wait, b->wait);
@@ -225,7 +234,7 @@ static void test_refused_forms(void **state)
     static const struct {
         size_t at;
         uint8_t value;
-    } wrong[] = {{VERSION, 1},    {VERSION, 3}, {TYPE, 0}, {TYPE, LEASE_CMD_STRETCH + 1},
+    } wrong[] = {{VERSION, 2},    {VERSION, 4}, {TYPE, 0}, {TYPE, LEASE_CMD_SET_ACL + 1},
                  {PRINCIPAL, 65}, {KIND, 0},    {KIND, 3}};
     assert_int_equal(space[KIND], LEASE_FILE);
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
@@ -302,6 +311,28 @@ static void test_refused_opens(void **state)
     assert_false(decodes(space, close_size));
 }
 
+/* The same, of rights and caches. */
+static void test_refused_acls(void **state)
+{
+    (void)state;
+    uint8_t space[512];
+    const size_t size = encode(22, space, sizeof space); /* That names none. */
+    enum { NAMED = 14 + 1 + 4 };
+    for (unsigned named = 1; named < 256; named++) {
+        space[NAMED] = (uint8_t)named;
+        assert_false(decodes(space, size));
+    }
+    space[NAMED] = 0;
+    assert_true(decodes(space, size));
+
+    const size_t open_size = encode(7, space, sizeof space);
+    assert_int_equal(space[open_size - 1], 1);
+    space[open_size - 1] = 0;
+    assert_true(decodes(space, open_size));
+    space[open_size - 1] = 2;
+    assert_false(decodes(space, open_size));
+}
+
 /* Well-formed in all else, so that the limit alone can refuse it. */
 static void test_label_limit(void **state)
 {
@@ -309,7 +340,7 @@ static void test_label_limit(void **state)
     for (size_t size = LEASE_LABEL_MAX; size <= LEASE_LABEL_MAX + 1; size++) {
         uint8_t space[512], label[LEASE_LABEL_MAX + 1] = {0};
         struct writer w = writer_over(space, sizeof space);
-        write_u32(&w, (uint32_t)(1 + 1 + 8 + 1 + 8 + 8 + 8 + 4 + 1 + size));
+        write_u32(&w, (uint32_t)(1 + 1 + 8 + 1 + 8 + 8 + 8 + 4 + 1 + size + 1));
         write_u8(&w, LEASE_COMMAND_VERSION);
         write_u8(&w, LEASE_CMD_SESSION_OPEN);
         write_u64(&w, 0);
@@ -320,6 +351,7 @@ static void test_label_limit(void **state)
         write_u32(&w, 5000);
         write_u8(&w, (uint8_t)size);
         write_raw(&w, label, size);
+        write_u8(&w, 0);
         assert_int_equal(decodes(space, w.size), size <= LEASE_LABEL_MAX);
     }
 }
@@ -387,7 +419,10 @@ static void test_describe(void **state)
                         " session 0000000000000007 request 11 acks 9,11-11,14-20");
     command = sample(7);
     assert_string_equal(lease_command_describe(&command, line, sizeof line),
-                        "open session fedcba9876543210 lease 5000 ms label \"label\"");
+                        "open session fedcba9876543210 lease 5000 ms label \"label\" cache");
+    command = sample(21);
+    assert_string_equal(lease_command_describe(&command, line, sizeof line),
+                        "set acl \"a/b\" read \"readers\" write \"\" change \"admins\"");
     command = sample(14);
     assert_string_equal(lease_command_describe(&command, line, sizeof line),
                         "time out 9 of session 0000000000000007 epoch 65538");
@@ -425,17 +460,12 @@ static void test_describe(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_batch),
-        cmocka_unit_test(test_every_truncation),
-        cmocka_unit_test(test_every_octet),
-        cmocka_unit_test(test_trailing_octet),
-        cmocka_unit_test(test_refused_forms),
-        cmocka_unit_test(test_refused_locks),
-        cmocka_unit_test(test_refused_opens),
-        cmocka_unit_test(test_label_limit),
-        cmocka_unit_test(test_principal_limit),
-        cmocka_unit_test(test_noise),
+        cmocka_unit_test(test_round_trip),       cmocka_unit_test(test_batch),
+        cmocka_unit_test(test_every_truncation), cmocka_unit_test(test_every_octet),
+        cmocka_unit_test(test_trailing_octet),   cmocka_unit_test(test_refused_forms),
+        cmocka_unit_test(test_refused_locks),    cmocka_unit_test(test_refused_opens),
+        cmocka_unit_test(test_refused_acls),     cmocka_unit_test(test_label_limit),
+        cmocka_unit_test(test_principal_limit),  cmocka_unit_test(test_noise),
         cmocka_unit_test(test_describe),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,6 +6,8 @@
 
 #include "tests/unit/test_lease_support.h"
 
+#include "paxos/base/hash.h"
+
 enum { A = 0xa, B = 0xb, C = 0xc }; /* Sessions. */
 
 #define X LEASE_EXCLUSIVE
@@ -307,13 +309,81 @@ static void test_allocations(void **state)
     finish(l, &heap);
 }
 
+/* The chunk of `l`, whose last event names its ACL with `name` in place of the first octet,
+ * under the checksum that it then has: does it load? */
+struct renamed {
+    struct lease *to;
+    const uint32_t *ends; /* Of the events. */
+    size_t count;
+    uint8_t name;
+    bool ok;
+};
+
+static void load_renamed(void *context, const struct lease_row *row)
+{
+    enum { HEAD = 1 + 8 + 4, NAME = 1 + 1 + 8 + 8 + 8 + 2 + 1 };
+    struct renamed *renamed = context;
+    uint8_t value[1024];
+    assert_true(row->value.size <= sizeof value);
+    memcpy(value, row->value.data, row->value.size);
+    if (row->key.data[0] == 7) {
+        uint32_t from = renamed->ends[renamed->count - 2];
+        value[HEAD + from + NAME] = renamed->name;
+        uint64_t checksum = 0;
+        from = 0;
+        for (size_t i = 0; i < renamed->count; i++) {
+            checksum = hash64_seeded(value + HEAD + from, renamed->ends[i] - from, checksum);
+            from = renamed->ends[i];
+        }
+        struct writer w = writer_over(value + 1, 8);
+        write_u64(&w, checksum);
+    }
+    const struct lease_row copy = {row->key, bytes_of(value, row->value.size)};
+    renamed->ok = renamed->ok && lease_row_load(renamed->to, &copy);
+}
+
+/* An event that names what can't be an ACL is none of ours. */
+static void test_acl_names(void **state)
+{
+    (void)state;
+    struct heap heap;
+    struct lease *l = fixture(&heap, 1 << 20);
+    must(l, create("acl", LEASE_DIRECTORY, ""));
+    must(l, put("acl/a", ""));
+    must(l, set_acl("", "a", NULL, NULL)); /* Of the root: its path has no octet. */
+    uint32_t ends[8];
+    size_t count = 0;
+    struct lease_place place = lease_history_seek(l, 0);
+    struct lease_event event;
+    while (lease_history_next(l, &place, &event)) {
+        assert_true(count < 8);
+        ends[count++] = place.offset;
+    }
+    assert_true(bytes_equal(event.acl_read, text("a")));
+    static const struct {
+        uint8_t name;
+        bool ok;
+    } cases[] = {{'a', true}, {'b', true}, {'/', false}, {'.', false}, {0x1b, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct renamed renamed = {.to = state_new(&heap, with_history(1 << 20)),
+                                  .ends = ends,
+                                  .count = count,
+                                  .name = cases[i].name,
+                                  .ok = true};
+        lease_rows_all(l, load_renamed, &renamed);
+        assert_int_equal(renamed.ok, cases[i].ok);
+        lease_free(renamed.to);
+    }
+    finish(l, &heap);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_order_of_cause), cmocka_unit_test(test_left_by_release),
         cmocka_unit_test(test_content),        cmocka_unit_test(test_floor),
         cmocka_unit_test(test_none),           cmocka_unit_test(test_one_large_command),
-        cmocka_unit_test(test_allocations),
+        cmocka_unit_test(test_allocations),    cmocka_unit_test(test_acl_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -142,6 +142,45 @@ static void test_batches(void **state)
     assert_int_equal(heap.used, 0);
 }
 
+/* What can't be proposed yet is due again at once, and judged anew. */
+static void test_postponed(void **state)
+{
+    (void)state;
+    struct heap heap;
+    struct keeper *k = fixture(&heap);
+    keeper_session_opened(k, 1, 1000, 0);
+    keeper_session_opened(k, 2, 1000, 0);
+    keeper_wait_begun(k, 2, 7, 1000, 0);
+    keeper_delay_begun(k, &(struct lease_delay){.instance = 3, .number = 4, .delay_ms = 900},
+                       0);
+    assert_int_equal(keeper_due(k, 1000, 5, due), 4);
+    assert_true(keeper_next_ms(k) == UINT64_MAX);
+    struct lease_command brought[4];
+    memcpy(brought, due, sizeof brought);
+    for (uint32_t i = 0; i < 4; i++) {
+        keeper_postpone(k, &brought[i]);
+    }
+    assert_true(keeper_next_ms(k) < 1000);
+    assert_false(keeper_expiring(k, 1));
+
+    /* A session that is heard of lives; the rest is brought as it was. */
+    assert_true(keeper_reading(k, 1));
+    keeper_answered(k, 1, 1000, 1100);
+    assert_int_equal(keeper_left_ms(k, 1, 1100), 1000);
+    assert_int_equal(keeper_due(k, 1100, 5, due), 3);
+    uint32_t same = 0;
+    for (uint32_t i = 0; i < 3; i++) {
+        for (uint32_t j = 0; j < 4; j++) {
+            same += due[i].type == brought[j].type && due[i].subject == brought[j].subject &&
+                    due[i].subject_request == brought[j].subject_request;
+        }
+    }
+    assert_int_equal(same, 3);
+    assert_expires(k, 2100, 1);
+    keeper_free(k);
+    assert_int_equal(heap.used, 0);
+}
+
 static void test_begin(void **state)
 {
     (void)state;
@@ -373,11 +412,11 @@ static void test_model(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_session), cmocka_unit_test(test_shorter_answer),
-        cmocka_unit_test(test_waits),   cmocka_unit_test(test_away),
-        cmocka_unit_test(test_batches), cmocka_unit_test(test_begin),
-        cmocka_unit_test(test_delays),  cmocka_unit_test(test_begin_anew),
-        cmocka_unit_test(test_model),
+        cmocka_unit_test(test_session),    cmocka_unit_test(test_shorter_answer),
+        cmocka_unit_test(test_waits),      cmocka_unit_test(test_away),
+        cmocka_unit_test(test_batches),    cmocka_unit_test(test_postponed),
+        cmocka_unit_test(test_begin),      cmocka_unit_test(test_delays),
+        cmocka_unit_test(test_begin_anew), cmocka_unit_test(test_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -253,8 +253,9 @@ static void assert_page(const struct lease *l, const char *after, uint32_t limit
     struct lease_child children[8];
     uint32_t count = 0;
     bool more = !expect_more;
-    assert_int_equal(lease_list(l, text("d"), text(after), limit, children, &count, &more),
-                     LEASE_OK);
+    assert_int_equal(
+        lease_list(l, text("d"), text(after), limit, text(""), children, &count, &more),
+        LEASE_OK);
     char joined[64] = "";
     for (uint32_t i = 0; i < count; i++) {
         strncat(joined, (const char *)children[i].name.data, children[i].name.size);
@@ -285,10 +286,11 @@ static void test_list(void **state)
 
     uint32_t count;
     bool more;
-    assert_int_equal(lease_list(l, text("f"), text(""), 1, NULL, &count, &more),
+    assert_int_equal(lease_list(l, text("f"), text(""), 1, text(""), NULL, &count, &more),
                      LEASE_NOT_A_DIRECTORY);
-    assert_int_equal(lease_list(l, text("n"), text(""), 1, NULL, &count, &more), LEASE_NO_NODE);
-    assert_int_equal(lease_list(l, text("."), text(""), 1, NULL, &count, &more),
+    assert_int_equal(lease_list(l, text("n"), text(""), 1, text(""), NULL, &count, &more),
+                     LEASE_NO_NODE);
+    assert_int_equal(lease_list(l, text("."), text(""), 1, text(""), NULL, &count, &more),
                      LEASE_BAD_PATH);
     lease_free(l);
 }
@@ -306,8 +308,9 @@ static void test_list_page_limit(void **state)
     }
     uint32_t count = 0;
     bool more = false;
-    assert_int_equal(lease_list(l, text(""), text(""), UINT32_MAX, children, &count, &more),
-                     LEASE_OK);
+    assert_int_equal(
+        lease_list(l, text(""), text(""), UINT32_MAX, text(""), children, &count, &more),
+        LEASE_OK);
     assert_int_equal(count, LEASE_LIST_MAX);
     assert_true(more);
     lease_check(l);
@@ -394,7 +397,8 @@ static bool stops_after(size_t allocations)
         return true;
     }
     struct lease *l = state_new(&heap, LEASE_LIMITS_DEFAULT);
-    must(l, put("a", "content")); /* Three: the node, its content, a chunk of history. */
+    /* Three more than the empty state: the node, its content, a chunk of history. */
+    must(l, put("a", "content"));
     lease_free(l);
     return false;
 }
@@ -402,10 +406,10 @@ static bool stops_after(size_t allocations)
 static void test_exhausted(void **state)
 {
     (void)state;
-    for (size_t allocations = 0; allocations < 6; allocations++) {
+    for (size_t allocations = 0; allocations < 7; allocations++) {
         assert_true(stops_after(allocations));
     }
-    assert_false(stops_after(6));
+    assert_false(stops_after(7));
 }
 
 int main(void)

@@ -3,6 +3,8 @@
  * What a session has open, what it leaves behind when it fails, and instances that
  * are pinned.
  */
+#include <stdio.h>
+
 #include "tests/unit/test_lease_support.h"
 
 enum { A = 0xa, B = 0xb, C = 0xc }; /* Sessions. */
@@ -402,6 +404,56 @@ static void test_pins(void **state)
     finish(l, &heap);
 }
 
+/* ------------------------------------------------------------------- paths */
+
+struct visited {
+    char paths[64];
+};
+
+static void visit_path(void *context, struct bytes path)
+{
+    struct visited *visited = context;
+    const size_t used = strlen(visited->paths);
+    snprintf(visited->paths + used, sizeof visited->paths - used, "%.*s ", (int)path.size,
+             (const char *)path.data);
+}
+
+static void assert_visited(const struct lease *l, uint64_t session, const char *paths)
+{
+    struct visited visited = {.paths = ""};
+    lease_ephemerals_visit(l, session, visit_path, &visited);
+    assert_string_equal(visited.paths, paths);
+}
+
+/* What may go with what ends. */
+static void test_paths(void **state)
+{
+    (void)state;
+    struct heap heap;
+    struct lease *l = fixture(&heap);
+    uint8_t path[LEASE_PATH_MAX];
+    size_t size = 9;
+    assert_true(lease_instance_path(l, 4, path, &size));
+    assert_true(bytes_equal(bytes_of(path, size), text("e/x")));
+    assert_true(lease_instance_path(l, 1, path, &size));
+    assert_int_equal(size, 0);
+    assert_false(lease_instance_path(l, 9, path, &size));
+
+    assert_int_equal(apply(l, acquire(C, 1, "e/x", X)).rc, LEASE_WAITING);
+    assert_true(lease_claim_path(l, C, 1, path, &size));
+    assert_true(bytes_equal(bytes_of(path, size), text("e/x")));
+    assert_false(lease_claim_path(l, C, 2, path, &size));
+    assert_false(lease_claim_path(l, B, 2, path, &size)); /* It holds. */
+    assert_false(lease_claim_path(l, 9, 1, path, &size));
+
+    must(l, acquire(B, 3, "f", X));
+    assert_visited(l, A, "e e/x ");
+    assert_visited(l, B, "e/x e/x "); /* Open, and held. */
+    assert_visited(l, C, "e/x ");
+    assert_visited(l, 9, "");
+    finish(l, &heap);
+}
+
 static void test_stretch(void **state)
 {
     (void)state;
@@ -440,6 +492,7 @@ int main(void)
         cmocka_unit_test(test_no_delay),
         cmocka_unit_test(test_ephemeral_in_delay),
         cmocka_unit_test(test_pins),
+        cmocka_unit_test(test_paths),
         cmocka_unit_test(test_stretch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,7 +6,7 @@
 
 #include "paxos/base/rng.h"
 
-enum { ROWS_MAX = 80, ROW_MAX = 3000, SLOT = 8, SLOT_LOCKS = 23 };
+enum { ROWS_MAX = 80, ROW_MAX = 3000, SLOT = 8, SLOT_LOCKS = 26 };
 
 /* Copies of rows in the order of their visit. */
 struct rows {
@@ -107,17 +107,17 @@ static struct lease *sample_locks(struct heap *heap)
     *heap = heap_new();
     struct lease *l = state_new(heap, LEASE_LIMITS_DEFAULT);
     must(l, open_session(7));
-    struct lease_command open = open_session(8);
-    open.principal = text("alice");
-    must(l, open);
-    must(l, open_session(9));
+    must(l, as("alice", open_session(8)));
+    struct lease_command caching = open_session(9);
+    caching.cache = true;
+    must(l, caching);
     must(l, by(7, 1, put("x", "")));
     must(l, by(7, 2, create("s", LEASE_FILE, "")));
     assert_int_equal(apply(l, by(7, 3, put_if("x", "", 9, LEASE_ANY))).rc, LEASE_CONFLICT);
     must(l, acquire(7, 4, "x", LEASE_EXCLUSIVE));
     must(l, acquire(7, 5, "s", LEASE_SHARED));
-    must(l, acquire(8, 1, "s", LEASE_SHARED));
-    struct lease_command waits = acquire(8, 2, "x", LEASE_SHARED);
+    must(l, as("alice", acquire(8, 1, "s", LEASE_SHARED)));
+    struct lease_command waits = as("alice", acquire(8, 2, "x", LEASE_SHARED));
     waits.wait_ms = 250;
     assert_int_equal(apply(l, waits).rc, LEASE_WAITING);
     assert_int_equal(apply(l, acquire(9, 1, "x", LEASE_EXCLUSIVE)).rc, LEASE_WAITING);
@@ -127,21 +127,25 @@ static struct lease *sample_locks(struct heap *heap)
     acknowledges.acks[1] = (struct lease_range){5, 7};
     acknowledges.acks_count = 2;
     assert_int_equal(apply(l, acknowledges).rc, LEASE_CANCELLED);
-    must(l, release(8, 3, "s", 4));
+    must(l, as("alice", release(8, 3, "s", 4)));
 
     /* An ephemeral one that two have open, in one that is kept by it; and a reader
      * who has failed among others. */
-    must(l, open_ephemeral(8, 4, "e", LEASE_DIRECTORY));
-    must(l, open_ephemeral(8, 5, "e/f", LEASE_FILE));
+    must(l, as("alice", open_ephemeral(8, 4, "e", LEASE_DIRECTORY)));
+    must(l, as("alice", open_ephemeral(8, 5, "e/f", LEASE_FILE)));
     must(l, open_node(9, 3, "e/f"));
-    must(l, close_node(8, 6, "e", 4));
+    must(l, as("alice", close_node(8, 6, "e", 4)));
     must(l, open_session(10));
     struct lease_command fails = acquire(10, 1, "e/f", LEASE_SHARED);
     fails.delay_ms = 3000;
     must(l, fails);
-    must(l, acquire(8, 7, "e/f", LEASE_SHARED));
+    must(l, as("alice", acquire(8, 7, "e/f", LEASE_SHARED)));
     must(l, expire_session(10, 0));
     must(l, (struct lease_command){.type = LEASE_CMD_STRETCH, .lease_ms = 60000});
+
+    must(l, create("acl", LEASE_DIRECTORY, ""));
+    must(l, put("acl/team", "alice"));
+    must(l, set_acl("s", "team", NULL, "team"));
     return l;
 }
 
@@ -231,12 +235,16 @@ static void test_load_locks(void **state)
     assert_int_equal(changed_rows(copy).count, 0);
     assert_true(lease_session_secret(copy, 8, text("")) ==
                 lease_session_secret(l, 8, text("")));
+    assert_int_equal(lease_caching_next(copy, 0), 9);
+    assert_int_equal(lease_counts(copy).caching, 1);
+    assert_int_equal(lease_may(copy, text("s"), text("bob"), LEASE_READ), LEASE_DENIED);
+    assert_int_equal(lease_may(copy, text("s"), text("alice"), LEASE_READ), LEASE_OK);
 
     const struct lease_command commands[] = {
         by(7, 2, create("s", LEASE_FILE, "")),
         by(7, 3, put("x", "")),
         cancel(7, 20, 10),
-        acquire(8, 2, "x", LEASE_SHARED),
+        as("alice", acquire(8, 2, "x", LEASE_SHARED)),
         release(7, 21, "x", 3),
         release(7, 22, "s", 4),
         expire_session(8, 0),
@@ -252,7 +260,7 @@ static void test_load_locks(void **state)
         lease_check(copy);
     }
     assert_int_equal(lease_counts(copy).held, 2); /* Session 9 has both. */
-    assert_int_equal(lease_counts(copy).nodes, 3);
+    assert_int_equal(lease_counts(copy).nodes, 5);
     lease_free(copy);
     lease_free(l);
     assert_int_equal(heap_copy.used, 0);
@@ -478,6 +486,9 @@ static struct copied_row build(const struct hand_row *h)
     write_u64(&value, 0);
     write_u64(&value, h->revision);
     write_u64(&value, 0);
+    write_u8(&value, 0); /* The names of three ACLs. */
+    write_u8(&value, 0);
+    write_u8(&value, 0);
     write_u64(&value, checksum + h->checksum_error);
     write_bytes(&value, text(h->content));
     row.value_size = value.size;
@@ -488,28 +499,28 @@ static void test_refused_nodes(void **state)
 {
     (void)state;
     static const struct hand_row cases[] = {
-        {"a file", 8, 0, 1, "n", 2, 1, 1, 7, 0, "x", true},
-        {"a file deeper", 8, 0, 5, "n", 2, 1, 1, 7, 0, "x", true},
-        {"a directory", 8, 0, 1, "n", 2, 2, 0, 7, 0, "", true},
-        {"a sub key", 8, 1, 1, "n", 2, 1, 1, 7, 0, "x", false},
-        {"unknown version", 8, 0, 1, "n", 3, 1, 1, 7, 0, "x", false},
-        {"unknown kind", 8, 0, 1, "n", 2, 3, 1, 7, 0, "x", false},
-        {"no parent", 8, 0, 4, "n", 2, 1, 1, 7, 0, "x", false},
-        {"parent 0", 8, 0, 0, "n", 2, 1, 1, 7, 0, "x", false},
-        {"itself as parent", 8, 0, 8, "n", 2, 1, 1, 7, 0, "x", false},
-        {"a file as parent", 8, 0, 3, "n", 2, 1, 1, 7, 0, "x", false},
-        {"name taken", 8, 0, 1, "z", 2, 1, 1, 7, 0, "x", false},
-        {"bad name", 8, 0, 1, "a/b", 2, 1, 1, 7, 0, "x", false},
-        {"no name", 8, 0, 1, "", 2, 1, 1, 7, 0, "x", false},
-        {"instance not yet given", 9, 0, 1, "n", 2, 1, 1, 7, 0, "x", false},
-        {"revision not yet given", 8, 0, 1, "n", 2, 1, 1, 10, 0, "x", false},
-        {"a file never written", 8, 0, 1, "n", 2, 1, 0, 7, 0, "x", false},
-        {"generation too large", 8, 0, 1, "n", 2, 1, UINT64_C(1) << 53, 7, 0, "x", false},
-        {"wrong checksum", 8, 0, 1, "n", 2, 1, 1, 7, 1, "x", false},
-        {"an older version", 8, 0, 1, "n", 1, 1, 1, 7, 0, "x", false},
-        {"directory with generation", 8, 0, 1, "n", 2, 2, 1, 7, 0, "", false},
-        {"directory with content", 8, 0, 1, "n", 2, 2, 0, 7, 0, "x", false},
-        {"directory with checksum", 8, 0, 1, "n", 2, 2, 0, 7, 1, "", false},
+        {"a file", 8, 0, 1, "n", 3, 1, 1, 7, 0, "x", true},
+        {"a file deeper", 8, 0, 5, "n", 3, 1, 1, 7, 0, "x", true},
+        {"a directory", 8, 0, 1, "n", 3, 2, 0, 7, 0, "", true},
+        {"a sub key", 8, 1, 1, "n", 3, 1, 1, 7, 0, "x", false},
+        {"unknown version", 8, 0, 1, "n", 4, 1, 1, 7, 0, "x", false},
+        {"unknown kind", 8, 0, 1, "n", 3, 3, 1, 7, 0, "x", false},
+        {"no parent", 8, 0, 4, "n", 3, 1, 1, 7, 0, "x", false},
+        {"parent 0", 8, 0, 0, "n", 3, 1, 1, 7, 0, "x", false},
+        {"itself as parent", 8, 0, 8, "n", 3, 1, 1, 7, 0, "x", false},
+        {"a file as parent", 8, 0, 3, "n", 3, 1, 1, 7, 0, "x", false},
+        {"name taken", 8, 0, 1, "z", 3, 1, 1, 7, 0, "x", false},
+        {"bad name", 8, 0, 1, "a/b", 3, 1, 1, 7, 0, "x", false},
+        {"no name", 8, 0, 1, "", 3, 1, 1, 7, 0, "x", false},
+        {"instance not yet given", 9, 0, 1, "n", 3, 1, 1, 7, 0, "x", false},
+        {"revision not yet given", 8, 0, 1, "n", 3, 1, 1, 10, 0, "x", false},
+        {"a file never written", 8, 0, 1, "n", 3, 1, 0, 7, 0, "x", false},
+        {"generation too large", 8, 0, 1, "n", 3, 1, UINT64_C(1) << 53, 7, 0, "x", false},
+        {"wrong checksum", 8, 0, 1, "n", 3, 1, 1, 7, 1, "x", false},
+        {"an older version", 8, 0, 1, "n", 2, 1, 1, 7, 0, "x", false},
+        {"directory with generation", 8, 0, 1, "n", 3, 2, 1, 7, 0, "", false},
+        {"directory with content", 8, 0, 1, "n", 3, 2, 0, 7, 0, "x", false},
+        {"directory with checksum", 8, 0, 1, "n", 3, 2, 0, 7, 1, "", false},
     };
     struct heap heap;
     struct lease *l = sample_of(&heap, without_history());
@@ -553,7 +564,7 @@ static void load_below(size_t levels, size_t component_size, size_t last_size, b
     rows.row[rows.count++] = build(&(struct hand_row){.id = levels + 2,
                                                       .parent = levels + 1,
                                                       .component = component,
-                                                      .version = 2,
+                                                      .version = 3,
                                                       .kind = LEASE_FILE,
                                                       .generation = 1,
                                                       .content = ""});
@@ -602,9 +613,14 @@ static void test_describe_locks(void **state)
     static const char *const lines[] = {
         "session 0000000000000007 lease 5000 ms wall 1000 acks 1,3-3,5-7"
         " label \"label\" principal \"\"",
+        "session 0000000000000009 lease 5000 ms wall 1002 acks 0"
+        " label \"label\" principal \"\" cache",
+        "file 3 in 1 \"s\" revision 17 wall 1025 read \"team\" change \"team\" acl generation "
+        "1"
+        " generation 1 checksum 2d06800538d394c2 0 octets",
         "claim 1 on 2 held exclusive session 0000000000000007 handle 1 request 4"
         " since wall 1006 token 3",
-        "counters revision 14 instances 5 epoch 0 claims 8 openers 3 leases stretched to 60000 "
+        "counters revision 17 instances 7 epoch 0 claims 8 openers 3 leases stretched to 60000 "
         "ms",
         "ephemeral directory 4 in 1 \"e\" revision 10 wall 1014",
         "claim 7 on 5 delayed shared session 000000000000000a handle 1 request 1"

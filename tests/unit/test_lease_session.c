@@ -322,6 +322,42 @@ static void test_epochs(void **state)
     assert_int_equal(heap.used, 0);
 }
 
+/* Those that have declared a cache are found among all others. */
+static void test_caching(void **state)
+{
+    (void)state;
+    struct heap heap;
+    struct lease *l = fixture(&heap);
+    assert_int_equal(lease_caching_next(l, 0), 0);
+    assert_false(session_of(l, A).cache);
+    static const uint64_t ids[] = {7, UINT64_MAX, 3, 100, 50};
+    for (size_t i = 0; i < 5; i++) {
+        struct lease_command open = open_session(ids[i]);
+        open.cache = true;
+        must(l, open);
+        assert_int_equal(lease_counts(l).caching, i + 1);
+    }
+    assert_true(session_of(l, 50).cache);
+    static const uint64_t order[] = {3, 7, 50, 100, UINT64_MAX};
+    uint64_t id = 0;
+    for (size_t i = 0; i < 5; i++) {
+        id = lease_caching_next(l, id);
+        assert_true(id == order[i]);
+    }
+    assert_int_equal(lease_caching_next(l, UINT64_MAX), 0);
+    assert_int_equal(lease_caching_next(l, 8), 50); /* Also from what is none. */
+
+    must(l, expire_session(3, 0));
+    must(l, close_session(50, 1));
+    must(l, close_session(A, 1));
+    assert_int_equal(lease_counts(l).caching, 3);
+    assert_int_equal(lease_caching_next(l, 0), 7);
+    assert_int_equal(lease_caching_next(l, 7), 100);
+    lease_check(l);
+    lease_free(l);
+    assert_int_equal(heap.used, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -335,6 +371,7 @@ int main(void)
         cmocka_unit_test(test_random_acknowledgements),
         cmocka_unit_test(test_acknowledged_wait),
         cmocka_unit_test(test_epochs),
+        cmocka_unit_test(test_caching),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -268,6 +268,27 @@ static inline struct lease_command by(uint64_t session, uint64_t request,
     return command;
 }
 
+/* The same, asked by somebody. */
+static inline struct lease_command as(const char *principal, struct lease_command command)
+{
+    command.principal = text(principal);
+    return command;
+}
+
+/* The names of all three ACLs; NULL: as it is. */
+static inline struct lease_command set_acl(const char *path, const char *read,
+                                           const char *write, const char *change)
+{
+    struct lease_command command = {.type = LEASE_CMD_SET_ACL,
+                                    .path = text(path),
+                                    .if_generation = LEASE_ANY,
+                                    .if_instance = LEASE_ANY};
+    command.acl[LEASE_READ] = read == NULL ? bytes_of(NULL, 0) : text(read);
+    command.acl[LEASE_WRITE] = write == NULL ? bytes_of(NULL, 0) : text(write);
+    command.acl[LEASE_CHANGE] = change == NULL ? bytes_of(NULL, 0) : text(change);
+    return command;
+}
+
 static inline struct lease_command with_handle(uint64_t handle, struct lease_command command)
 {
     command.handle = handle;

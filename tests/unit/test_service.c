@@ -542,6 +542,7 @@ static void judge(const struct cell *cell, uint64_t tag, uint32_t seen[8])
     case SERVICE_REFUSED:
     case SERVICE_BAD_NAME:
     case SERVICE_TOO_LARGE:
+    case SERVICE_TOO_OLD:
         fail_msg("%s", service_outcome_text(answer->reply.outcome));
     }
 }

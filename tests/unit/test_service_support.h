@@ -18,7 +18,7 @@
 #include "paxos/codec.h"
 
 enum {
-    CELL_MAX = 3,
+    CELL_MAX = 5,
     LOG_MAX = 1024,
     ROWS_MAX = 8192,
     BATCHES_MAX = 512,
@@ -26,6 +26,8 @@ enum {
     TAGS_MAX = 4096,
     SESSIONS_MAX = 1024, /* Ids below this are watched. */
 };
+
+#define LOST UINT32_MAX
 
 struct stored_row {
     uint8_t key[64];
@@ -67,10 +69,12 @@ struct replica {
     bool more;
     bool cut;     /* Nothing goes in or out. */
     bool stalled; /* The disk does not answer. */
+    bool paused;  /* The process stands still; what is sent to it waits. */
 };
 
 struct mail {
     uint32_t to;
+    uint64_t due_ms;
     size_t size;
     uint8_t *frame;
 };
@@ -86,6 +90,7 @@ struct cell {
     struct replica replica[CELL_MAX];
     uint32_t count;
     uint64_t now_ms;
+    uint32_t delay_ms[CELL_MAX][CELL_MAX]; /* On the way from one to another; or LOST. */
     struct mail mail[8192];
     uint32_t mail_count;
     struct answer answers[REPLIES_MAX];
@@ -101,6 +106,8 @@ struct cell {
     uint32_t commands_max;
     uint32_t reads_max;
     uint32_t watches_max;
+    uint32_t cache_lease_ms;
+    uint32_t cached_max;
     uint32_t keepalives_busy;
     uint64_t history_bytes;
     uint64_t bytes_max;
@@ -302,6 +309,8 @@ static void replica_start(struct cell *cell, uint32_t index)
         .queue_bytes_max = cell->bytes_max,
         .reads_max = cell->reads_max,
         .watches_max = cell->watches_max,
+        .cache_lease_ms = cell->cache_lease_ms,
+        .cached_max = cell->cached_max,
         .keepalives_busy = cell->keepalives_busy,
         .observe = test_observe,
         .observe_context = cell,
@@ -362,6 +371,8 @@ static struct cell *cell_new(uint32_t count)
     cell->bytes_max = 64 * 1024;
     cell->reads_max = 64;
     cell->watches_max = 1000000;
+    cell->cache_lease_ms = 3000;
+    cell->cached_max = 100000;
     cell->history_bytes = 1024 * 1024;
     for (uint32_t i = 0; i < count; i++) {
         struct replica *r = &cell->replica[i];
@@ -408,12 +419,13 @@ static void post(struct cell *cell, uint32_t from, const struct paxos_message *m
                  uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
-        if (cell->replica[from].cut) {
+        if (cell->replica[from].cut || cell->delay_ms[from][messages[i].to - 1] == LOST) {
             continue;
         }
         assert_true(cell->mail_count < sizeof cell->mail / sizeof *cell->mail);
         struct mail *mail = &cell->mail[cell->mail_count++];
         mail->to = messages[i].to - 1u;
+        mail->due_ms = cell->now_ms + cell->delay_ms[from][mail->to];
         mail->size = paxos_frame_size(&messages[i]);
         mail->frame = malloc(mail->size);
         struct writer w = writer_over(mail->frame, mail->size);
@@ -540,12 +552,17 @@ static void sync_disk(struct cell *cell, uint32_t index)
     r->writes_count = 0;
 }
 
-static void deliver(struct cell *cell)
+/* The oldest message, or it goes behind all others: false. */
+static bool deliver(struct cell *cell)
 {
     static struct paxos_decoded decoded;
     struct mail mail = cell->mail[0];
     memmove(cell->mail, cell->mail + 1, --cell->mail_count * sizeof mail);
     struct replica *r = &cell->replica[mail.to];
+    if (cell->now_ms < mail.due_ms || r->paused) {
+        cell->mail[cell->mail_count++] = mail;
+        return false;
+    }
     if (r->s != NULL && !r->cut) {
         size_t size;
         assert_int_equal(paxos_frame_decode(bytes_of(mail.frame, mail.size), &decoded, &size),
@@ -554,6 +571,7 @@ static void deliver(struct cell *cell)
         r->more = true;
     }
     free(mail.frame);
+    return true;
 }
 
 /* Everything that can happen now, until nothing more does. */
@@ -561,13 +579,13 @@ static void settle(struct cell *cell)
 {
     bool moved = true;
     for (uint32_t bound = 0; moved && bound < 10000; bound++) {
-        moved = cell->mail_count > 0;
+        moved = false;
         for (uint32_t left = cell->mail_count; left > 0; left--) {
-            deliver(cell);
+            moved |= deliver(cell);
         }
         for (uint32_t i = 0; i < cell->count; i++) {
             struct replica *r = &cell->replica[i];
-            if (r->s == NULL) {
+            if (r->s == NULL || r->paused) {
                 continue;
             }
             if (r->writes_count > 0 && !r->stalled) {

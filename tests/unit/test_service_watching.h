@@ -107,6 +107,8 @@ static inline size_t print_told(const struct watching *w, const struct told_even
         return (size_t)snprintf(text, size, "+%d progress", revision);
     case SERVICE_EVENT_END:
         return (size_t)snprintf(text, size, "end %d", (int)e->master);
+    case SERVICE_EVENT_INVALIDATE:
+        return (size_t)snprintf(text, size, "invalidate %d", (int)e->number);
     case SERVICE_EVENT_CHANGE:
         break;
     }

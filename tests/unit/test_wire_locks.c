@@ -178,7 +178,7 @@ static const struct {
      "\"request\" goes only with the parameter \"session\""},
     {ASK("node.create", NAME ",\"kind\":\"file\",\"ack\":[0]"),
      "\"ack\" goes only with the parameter \"session\""},
-    {ASK("node.get", NAME "," WHO), "node.get has no parameter \"session\""},
+    {ASK("node.get", NAME "," WHO), "\"session\" goes with a read only if \"cache\" is true"},
     {ASK("cell.status", WHO), "cell.status has no parameter \"session\""},
 };
 

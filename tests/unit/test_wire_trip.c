@@ -186,13 +186,55 @@ static const struct wire_request requests[] = {
      .token = WIRE_NUMBER_MAX},
     {.method = WIRE_WATCH_ADD, .id = {"37", 2}, .watches = watches, .watches_count = 3},
     {.method = WIRE_WATCH_REMOVE, .id = {"38", 2}, .unwatch = unwatch, .unwatch_count = 3},
+
+    /* Levels, caches, ACLs. */
+    {.method = WIRE_NODE_GET, .id = {"39", 2}, .name = {"n", 1}, .level = WIRE_LEASE},
+    {.method = WIRE_NODE_STAT,
+     .id = {"40", 2},
+     .name = {"n", 1},
+     .level = WIRE_SEQUENTIAL,
+     .min_revision = WIRE_NUMBER_MAX,
+     .read_wait_ms = WIRE_READ_WAIT_MS_MAX,
+     .max_age_ms = WIRE_AGE_MS_MAX},
+    {.method = WIRE_NODE_LIST,
+     .id = {"41", 2},
+     .name = {"n", 1},
+     .after = {"m", 1},
+     .level = WIRE_STALE,
+     .max_age_ms = 1},
+    {.method = WIRE_NODE_GET_ACL,
+     .id = {"42", 2},
+     .name = {"n", 1},
+     .if_instance = 5,
+     .level = WIRE_SEQUENTIAL,
+     .min_revision = 7},
+    {.method = WIRE_NODE_GET_ACL, .id = {"43", 2}, .name = {"n", 1}},
+    {.method = WIRE_NODE_SET_ACL, .id = {"44", 2}, .name = {"n", 1}, .acl = {{"", 0}}},
+    {.method = WIRE_NODE_SET_ACL,
+     .id = {"45", 2},
+     .name = {"n", 1},
+     SESSION,
+     .acl = {{NULL, 0}, {"ops \"and\" \xc3\xa9", 12}, {"x", 1}},
+     .if_generation = 3,
+     .if_instance = 4},
+    {.method = WIRE_NODE_GET, .id = {"46", 2}, .name = {"n", 1}, CREDENTIAL, .cache = true},
+    {.method = WIRE_NODE_STAT,
+     .id = {"47", 2},
+     .name = {"n", 1},
+     CREDENTIAL,
+     .if_instance = 2,
+     .cache = true},
+    {.method = WIRE_SESSION_OPEN, .id = {"48", 2}, .label = {"l", 1}, .cache = true},
+    {.method = WIRE_CACHE_BEGIN, .id = {"49", 2}, CREDENTIAL},
+    {.method = WIRE_CACHE_ACK, .id = {"50", 2}, CREDENTIAL, .cache_number = WIRE_NUMBER_MAX},
 };
 
 /* Which an absent parameter means; in the table 0 stands for them. */
 static struct wire_request with_defaults(const struct wire_request *request)
 {
     struct wire_request r = *request;
-    if (r.method != WIRE_NODE_PUT && r.method != WIRE_NODE_DELETE) {
+    if (r.method != WIRE_NODE_PUT && r.method != WIRE_NODE_DELETE &&
+        r.method != WIRE_NODE_SET_ACL) {
         r.if_generation = WIRE_ANY;
         r.if_instance = r.if_instance == 0 ? WIRE_ANY : r.if_instance;
     }
@@ -240,6 +282,20 @@ static void assert_watches_equal(const struct wire_request *a, const struct wire
     }
 }
 
+static void assert_read_equal(const struct wire_request *a, const struct wire_request *b)
+{
+    assert_int_equal(a->level, b->level);
+    assert_int_equal(a->min_revision, b->min_revision);
+    assert_int_equal(a->read_wait_ms, b->read_wait_ms);
+    assert_int_equal(a->max_age_ms, b->max_age_ms);
+    assert_int_equal(a->cache, b->cache);
+    assert_int_equal(a->cache_number, b->cache_number);
+    for (unsigned i = 0; i < WIRE_RIGHTS; i++) {
+        assert_int_equal(a->acl[i].data != NULL, b->acl[i].data != NULL);
+        assert_true(same(a->acl[i], b->acl[i]));
+    }
+}
+
 static void assert_request_equal(const struct wire_request *a, const struct wire_request *b)
 {
     assert_true(same(a->id, b->id));
@@ -264,6 +320,7 @@ static void assert_request_equal(const struct wire_request *a, const struct wire
     assert_int_equal(a->ephemeral, b->ephemeral);
     assert_int_equal(a->delay_ms, b->delay_ms);
     assert_watches_equal(a, b);
+    assert_read_equal(a, b);
 }
 
 /* What a client gone mad sends is read or refused, and points nowhere but into its

@@ -25,6 +25,8 @@
 static const struct wire_child children[] = {
     {.name = {"a\"b", 3}, .stat = FILE_STAT},
     {.name = {"d", 1}, .stat = DIRECTORY_STAT},
+    {.name = {"hidden", 6}, .stat = {.kind = WIRE_DIRECTORY}, .denied = true},
+    {.name = {"too", 3}, .stat = {.kind = WIRE_FILE}, .denied = true},
 };
 
 static const struct wire_member members[] = {
@@ -64,6 +66,10 @@ static const struct wire_status status = {
     .watches = 15,
     .history_bytes = 16,
     .history_floor = 17,
+    .cached = 18,
+    .held = 19,
+    .has_age = true,
+    .age_ms = 20,
     .stretch_ms = 60000,
     .digest = {"fedcba9876543210", 16},
     .low_space = true,
@@ -174,7 +180,7 @@ static const struct wire_reply replies[] = {
      .method = WIRE_NODE_LIST,
      POSITION,
      .children = children,
-     .children_count = 2,
+     .children_count = 4,
      .more = true},
     {.id = {"6", 1}, .method = WIRE_NODE_LIST, POSITION},
     {.id = {"7", 1}, .method = WIRE_CELL_STATUS, .status = &status},
@@ -210,6 +216,73 @@ static const struct wire_reply replies[] = {
      .left_ms = 4999,
      .holder = &claims[2]},
     {.id = {"47", 2}, .method = WIRE_LOCK_ACQUIRE, .error = WIRE_LOCK_DELAY, POSITION},
+
+    /* Levels, caches, ACLs. */
+    {.id = {"50", 2},
+     .method = WIRE_NODE_GET,
+     POSITION,
+     .has_stat = true,
+     .stat = FILE_STAT,
+     .has_content = true,
+     .cached = true,
+     .cache_number = WIRE_NUMBER_MAX},
+    {.id = {"51", 2},
+     .method = WIRE_NODE_STAT,
+     POSITION,
+     .has_stat = true,
+     .stat = DIRECTORY_STAT,
+     .cached = true},
+    {.id = {"52", 2},
+     .method = WIRE_NODE_STAT,
+     .error = WIRE_NO_NODE,
+     POSITION,
+     .cached = true,
+     .cache_number = 4},
+    {.id = {"53", 2},
+     .method = WIRE_NODE_LIST,
+     POSITION,
+     .level = WIRE_STALE,
+     .has_age = true,
+     .age_ms = 1234},
+    {.id = {"54", 2},
+     .method = WIRE_NODE_GET,
+     .error = WIRE_DENIED,
+     POSITION,
+     .level = WIRE_SEQUENTIAL,
+     .has_age = true},
+    {.id = {"55", 2}, .method = WIRE_NODE_STAT, .error = WIRE_NO_NODE, .level = WIRE_LEASE},
+    {.id = {"56", 2},
+     .method = WIRE_NODE_GET_ACL,
+     POSITION,
+     .level = WIRE_SEQUENTIAL,
+     .has_acl = true,
+     .acl = {{"", 0}, {"a\"b", 3}, {"\xc3\xa9", 2}}},
+    {.id = {"57", 2},
+     .method = WIRE_NODE_SET_ACL,
+     POSITION,
+     .has_stat = true,
+     .stat = FILE_STAT},
+    {.id = {"58", 2}, .method = WIRE_NODE_SET_ACL, .error = WIRE_NO_ACL, POSITION},
+    {.id = {"59", 2}, .method = WIRE_NODE_GET, .error = WIRE_TOO_OLD, .level = WIRE_STALE},
+    {.id = {"60", 2},
+     .method = WIRE_SESSION_OPEN,
+     POSITION,
+     .session = 1,
+     .secret = SECRET,
+     .lease_ms = 12000,
+     .cache_ms = 3000},
+    {.id = {"61", 2},
+     .method = WIRE_SESSION_KEEPALIVE,
+     POSITION,
+     .lease_ms = 1000,
+     .cache_ms = 1000},
+    {.id = {"62", 2},
+     .method = WIRE_CACHE_BEGIN,
+     POSITION,
+     .cache_ms = 3000,
+     .cache_number = 9},
+    {.id = {"63", 2}, .method = WIRE_CACHE_BEGIN, POSITION},
+    {.id = {"64", 2}, .method = WIRE_CACHE_ACK},
 };
 
 static void assert_stat_equal(const struct wire_stat *a, const struct wire_stat *b)
@@ -256,6 +329,10 @@ static void assert_status_equal(const struct wire_status *a, const struct wire_s
     assert_int_equal(a->watches, b->watches);
     assert_int_equal(a->history_bytes, b->history_bytes);
     assert_int_equal(a->history_floor, b->history_floor);
+    assert_int_equal(a->cached, b->cached);
+    assert_int_equal(a->held, b->held);
+    assert_int_equal(a->has_age, b->has_age);
+    assert_int_equal(a->age_ms, b->age_ms);
     assert_int_equal(a->stretch_ms, b->stretch_ms);
     assert_true(same(a->digest, b->digest));
     assert_int_equal(a->low_space, b->low_space);
@@ -297,6 +374,20 @@ static void assert_lock_equal(const struct wire_lock *a, const struct wire_lock 
     }
 }
 
+static void assert_read_equal(const struct wire_reply *a, const struct wire_reply *b)
+{
+    assert_int_equal(a->level, b->level);
+    assert_int_equal(a->has_age, b->has_age);
+    assert_int_equal(a->age_ms, b->age_ms);
+    assert_int_equal(a->cached, b->cached);
+    assert_int_equal(a->cache_number, b->cache_number);
+    assert_int_equal(a->cache_ms, b->cache_ms);
+    assert_int_equal(a->has_acl, b->has_acl);
+    for (unsigned i = 0; i < WIRE_RIGHTS; i++) {
+        assert_true(same(a->acl[i], b->acl[i]));
+    }
+}
+
 static void assert_reply_equal(const struct wire_reply *a, const struct wire_reply *b)
 {
     assert_true(same(a->id, b->id));
@@ -319,7 +410,9 @@ static void assert_reply_equal(const struct wire_reply *a, const struct wire_rep
     for (uint32_t i = 0; i < a->children_count; i++) {
         assert_true(same(a->children[i].name, b->children[i].name));
         assert_stat_equal(&a->children[i].stat, &b->children[i].stat);
+        assert_int_equal(a->children[i].denied, b->children[i].denied);
     }
+    assert_read_equal(a, b);
     assert_int_equal(a->session, b->session);
     assert_true(same(a->secret, b->secret));
     assert_int_equal(a->lease_ms, b->lease_ms);

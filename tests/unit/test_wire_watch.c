@@ -148,6 +148,8 @@ static void test_a_page(void **state)
 
 /* ------------------------------------------------------------ notifications */
 
+static const struct wire_text names[] = {{"/ls/a", 5}, {"/ls/a/\"b\"", 9}};
+
 #define OF_NODE .name = {"/ls/a/\"b\"", 9}, .instance = 4, .modified_ms = 1700000000000
 #define AT(number) .revision = (number), .first_revision = (number), .count = 1
 
@@ -228,6 +230,12 @@ static const struct wire_notification notifications[] = {
                .kind = WIRE_FILE,
                .session = 0xff,
                .mode = WIRE_SHARED}},
+    {.notice = WIRE_CACHE_INVALIDATE,
+     .session = UINT64_MAX,
+     .number = 1,
+     .names = names,
+     .names_count = 2},
+    {.notice = WIRE_CACHE_INVALIDATE, .session = 1, .number = WIRE_NUMBER_MAX},
 };
 
 enum { NOTIFICATIONS = sizeof notifications / sizeof notifications[0] };
@@ -278,6 +286,12 @@ static void test_notifications_round_trip(void **state)
         assert_true(same(got.master, sent->master));
         assert_int_equal(got.master_id, sent->master_id);
         assert_event_equal(&got.event, &sent->event);
+        assert_true(got.session == sent->session);
+        assert_int_equal(got.number, sent->number);
+        assert_int_equal(got.names_count, sent->names_count);
+        for (uint32_t k = 0; k < sent->names_count; k++) {
+            assert_true(same(got.names[k], sent->names[k]));
+        }
     }
     wire_buffer_free(&b);
     wire_memory_free(&memory);

@@ -28,6 +28,10 @@ struct check_violation {
     char text[512]; /* One sentence, with the ops by number. */
 };
 
+/* Reads that were answered from a client's memory are judged as reads at the newest index
+ * that anybody was told of before they began, and not below the one that they name (G12);
+ * those of any replica at theirs, which must not be older than they say. */
+
 /* True when all rules hold; else the first violation found. */
 bool history_check(const struct history *h, struct check_violation *ret_violation);
 

@@ -122,9 +122,10 @@ static bool explains_refusal(const struct history *h, const struct history_op *o
         return !exists || (request->type == HISTORY_LIST && !directory);
     case LEASE_EXISTS:
         return exists && (request->type == HISTORY_CREATE || puts_first);
-    case LEASE_CONFLICT:
+    case LEASE_CONFLICT: /* What it is instead, who may not read it is not told. */
         return exists && !puts_first && !(puts && directory) &&
-               !generation_holds(node, request) && is_stat_of(h, node, &op->result.stat);
+               !generation_holds(node, request) &&
+               (op->result.stat.kind == 0 || is_stat_of(h, node, &op->result.stat));
     case LEASE_STALE_INSTANCE:
         return exists && can_differ(h, node, request->if_instance);
     case LEASE_NOT_A_FILE:
@@ -148,6 +149,7 @@ static bool explains_refusal(const struct history *h, const struct history_op *o
     case LEASE_RESULTS_FULL:
     case LEASE_OLD_EPOCH:
     case LEASE_DENIED:
+    case LEASE_NO_ACL:
         break;
     }
     return true; /* Nothing that the state of this name decides. */
@@ -189,6 +191,7 @@ static bool execute(const struct history *h, uint32_t number, struct node *node)
     case HISTORY_GET:
     case HISTORY_STAT:
     case HISTORY_LIST:
+    case HISTORY_GET_ACL:
         return exists;
     }
     return false;
@@ -211,6 +214,7 @@ static bool explains_success(const struct history *h, const struct history_op *o
     case HISTORY_LIST:
         return is_directory(h, node);
     case HISTORY_DELETE:
+    case HISTORY_GET_ACL:
         return true;
     }
     return false;

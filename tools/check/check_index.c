@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Three passes: over the log (who stands where, and who applies), over the ops
- * by index (the model gives every answer), over the ops by time.
+ * Three passes: over the log (who stands where, and who applies), over the ops by
+ * index (the model gives every answer), over the ops by time, which also tells where
+ * kept reads stand.
  */
 #include "tools/check/check.h"
 
@@ -15,6 +16,7 @@
 /* What the log says of an op. */
 struct placed {
     const struct history_entry *entry; /* The one in force; NULL: none. */
+    struct history_index read_at;      /* Of a read: behind which it is judged. */
 };
 
 struct checker {
@@ -24,6 +26,8 @@ struct checker {
     bool *in_force;        /* By entry of the log. */
     uint32_t *reads;       /* Answered reads, by index. */
     uint32_t reads_count;
+    bool any_kept; /* Of them, answered from memory. */
+    bool placing;  /* Not judging yet: finding out where these stand. */
 };
 
 __attribute__((format(printf, 3, 4))) static bool fail(struct checker *c, const char *rule,
@@ -125,134 +129,27 @@ static bool check_writes(struct checker *c)
     return true;
 }
 
-/* ------------------------------------------------------------------ answers */
-
-static const char *stat_difference(const struct lease_stat *a, const struct lease_stat *b)
-{
-    return a->kind != b->kind                               ? "kind"
-           : a->instance != b->instance                     ? "instance"
-           : a->content_generation != b->content_generation ? "generation"
-           : a->lock_generation != b->lock_generation       ? "lock generation"
-           : a->acl_generation != b->acl_generation         ? "ACL generation"
-           : a->checksum != b->checksum                     ? "checksum"
-           : a->revision != b->revision                     ? "node's revision"
-           : a->modified_wall_ms != b->modified_wall_ms     ? "time of modification"
-           : a->size != b->size                             ? "size"
-           : a->children != b->children                     ? "number of children"
-           : a->lock_token != b->lock_token                 ? "lock token"
-           : a->ephemeral != b->ephemeral                   ? "`ephemeral`"
-                                                            : NULL;
-}
-
-static const char *result_difference(const struct history_result *a,
-                                     const struct history_result *b)
-{
-    return a->rc != b->rc                           ? "outcome"
-           : a->revision != b->revision             ? "revision"
-           : a->created != b->created               ? "`created`"
-           : !bytes_equal(a->content, b->content)   ? "content"
-           : a->children_count != b->children_count ? "number of children listed"
-           : !bytes_equal(a->children, b->children) ? "list of children"
-           : a->more != b->more                     ? "`more`"
-                                                    : stat_difference(&a->stat, &b->stat);
-}
-
-static bool check_result(struct checker *c, uint32_t number,
-                         const struct history_result *expected)
-{
-    const struct history_op *op = op_at(c, number);
-    const char *difference = result_difference(&op->result, expected);
-    if (difference != NULL) {
-        return fail(c, "result",
-                    "op %u (%s %.*s) at [%" PRIu64 ",%u]: the %s is not what the log gives "
-                    "(rc %d, revision %" PRIu64 "; expected rc %d, revision %" PRIu64 ")",
-                    number, history_type_name(op->request.type), (int)op->request.path.size,
-                    (const char *)op->request.path.data, op->result.index.slot,
-                    op->result.index.position, difference, (int)op->result.rc,
-                    op->result.revision, (int)expected->rc, expected->revision);
-    }
-    return true;
-}
-
-/* Is `epoch` that of the newest master whose own entry stands at or before? */
-static bool check_epoch(struct checker *c, uint32_t number, uint64_t barrier)
-{
-    const struct history_op *op = op_at(c, number);
-    if (op->result.epoch != barrier) {
-        return fail(c, "epoch-order",
-                    "op %u was answered under epoch %" PRIx64 " at [%" PRIu64
-                    ",%u], where %" PRIx64 " is in force",
-                    number, op->result.epoch, op->result.index.slot, op->result.index.position,
-                    barrier);
-    }
-    return true;
-}
-
-static bool check_reads_before(struct checker *c, struct model *m, uint32_t *at,
-                               const struct history_index *next, uint64_t barrier)
-{
-    for (; *at < c->reads_count; (*at)++) {
-        const uint32_t number = c->reads[*at];
-        const struct history_op *op = op_at(c, number);
-        if (next != NULL && history_index_compare(op->result.index, *next) >= 0) {
-            break;
-        }
-        struct history_result expected;
-        model_execute(m, &op->request, 0, &expected);
-        if (!check_epoch(c, number, barrier) || !check_result(c, number, &expected)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool replay(struct checker *c, struct model *m)
-{
-    uint64_t barrier = 0;
-    uint32_t at = 0;
-    for (uint32_t i = 0; i < c->h->log_count; i++) {
-        const struct history_entry *entry = &c->h->log[i];
-        if (!check_reads_before(c, m, &at, &entry->index, barrier)) {
-            return false;
-        }
-        if (entry->self_made) {
-            barrier = entry->epoch > barrier ? entry->epoch : barrier;
-            continue;
-        }
-        if (!c->in_force[i]) {
-            continue;
-        }
-        if (entry->command != NULL) {
-            struct model_outcome outcome;
-            model_command(m, entry, &outcome);
-            continue;
-        }
-        struct history_result expected;
-        model_execute(m, &entry->request, entry->wall_ms, &expected);
-        if (entry->op != 0 && answered(op_at(c, entry->op)) &&
-            (!check_epoch(c, entry->op, barrier) || !check_result(c, entry->op, &expected))) {
-            return false;
-        }
-    }
-    return check_reads_before(c, m, &at, NULL, barrier);
-}
-
 /* -------------------------------------------------------------------- order */
 
 /* qsort_r's arguments. */
 static int by_index(const void *a, const void *b, void *context)
 {
     const struct checker *c = context;
-    const struct history_op *x = op_at(c, *(const uint32_t *)a);
-    const struct history_op *y = op_at(c, *(const uint32_t *)b);
-    return history_index_compare(x->result.index, y->result.index);
+    return history_index_compare(c->placed[*(const uint32_t *)a].read_at,
+                                 c->placed[*(const uint32_t *)b].read_at);
+}
+
+/* What ended before, the op must not be behind. */
+static uint64_t from_us(const struct history_op *op)
+{
+    return op->level == HISTORY_OLD ? op->as_of_us : op->invoked_us;
 }
 
 static int by_invocation(const void *a, const void *b, void *context)
 {
     const struct checker *c = context;
-    const uint64_t x = op_at(c, *(const uint32_t *)a)->invoked_us;
-    const uint64_t y = op_at(c, *(const uint32_t *)b)->invoked_us;
+    const uint64_t x = from_us(op_at(c, *(const uint32_t *)a));
+    const uint64_t y = from_us(op_at(c, *(const uint32_t *)b));
     return (x > y) - (x < y);
 }
 
@@ -279,6 +176,11 @@ static bool index_of(const struct checker *c, uint32_t number, struct history_in
     return false;
 }
 
+static void move_up(struct history_index *index, struct history_index at_least)
+{
+    *index = history_index_compare(*index, at_least) < 0 ? at_least : *index;
+}
+
 /* `begun` and `ended` are ops by time; the highest index that ended before each
  * op began is a running maximum. */
 static bool check_real_time(struct checker *c, const uint32_t *begun, uint32_t begun_count,
@@ -289,7 +191,7 @@ static bool check_real_time(struct checker *c, const uint32_t *begun, uint32_t b
     uint32_t at = 0;
     for (uint32_t i = 0; i < begun_count; i++) {
         const struct history_op *op = op_at(c, begun[i]);
-        for (; at < ended_count && op_at(c, ended[at])->ended_us < op->invoked_us; at++) {
+        for (; at < ended_count && op_at(c, ended[at])->ended_us < from_us(op); at++) {
             const struct history_index index = op_at(c, ended[at])->result.index;
             if (highest_op == 0 || history_index_compare(index, highest) > 0) {
                 highest = index;
@@ -300,12 +202,18 @@ static bool check_real_time(struct checker *c, const uint32_t *begun, uint32_t b
         if (highest_op == 0 || !index_of(c, begun[i], &index)) {
             continue;
         }
+        if (op->level == HISTORY_KEPT) {
+            move_up(&c->placed[begun[i]].read_at, highest);
+        }
+        if (op->level == HISTORY_KEPT || c->placing) {
+            continue;
+        }
         const int order = history_index_compare(highest, index);
         if (order > 0 || (order == 0 && history_writes(op->request.type))) {
             return fail(c, "real-time",
                         "op %u, begun at %" PRIu64 " us, is at [%" PRIu64
                         ",%u]; op %u had ended before at [%" PRIu64 ",%u]",
-                        begun[i], op->invoked_us, index.slot, index.position, highest_op,
+                        begun[i], from_us(op), index.slot, index.position, highest_op,
                         highest.slot, highest.position);
         }
     }
@@ -333,6 +241,118 @@ static bool check_times(struct checker *c)
     free(begun);
     return good;
 }
+
+/* ------------------------------------------------------------------ answers */
+
+/* What is kept says nothing of locks, nor of what else has happened since. */
+static void forget_locks(struct history_result *result)
+{
+    result->revision = 0;
+    result->stat.lock_generation = 0;
+    result->stat.lock_token = 0;
+}
+
+static const char *result_difference(const struct history_result *a,
+                                     const struct history_result *b)
+{
+    return a->rc != b->rc                           ? "outcome"
+           : a->revision != b->revision             ? "revision"
+           : a->created != b->created               ? "`created`"
+           : !bytes_equal(a->content, b->content)   ? "content"
+           : a->children_count != b->children_count ? "number of children listed"
+           : !bytes_equal(a->children, b->children) ? "list of children"
+           : a->more != b->more                     ? "`more`"
+                                : history_stat_difference(&a->stat, &b->stat);
+}
+
+static bool check_result(struct checker *c, uint32_t number,
+                         const struct history_result *expected)
+{
+    const struct history_op *op = op_at(c, number);
+    struct history_result given = op->result;
+    struct history_result due = *expected;
+    if (op->level == HISTORY_KEPT) {
+        forget_locks(&given);
+        forget_locks(&due);
+    }
+    const char *difference = result_difference(&given, &due);
+    if (difference != NULL) {
+        return fail(c, "result",
+                    "op %u (%s %.*s) at [%" PRIu64 ",%u]: the %s is not what the log gives "
+                    "(rc %d, revision %" PRIu64 "; expected rc %d, revision %" PRIu64 ")",
+                    number, history_type_name(op->request.type), (int)op->request.path.size,
+                    (const char *)op->request.path.data, op->result.index.slot,
+                    op->result.index.position, difference, (int)op->result.rc,
+                    op->result.revision, (int)expected->rc, expected->revision);
+    }
+    return true;
+}
+
+/* Is `epoch` that of the newest master whose own entry stands at or before? */
+static bool check_epoch(struct checker *c, uint32_t number, uint64_t barrier)
+{
+    const struct history_op *op = op_at(c, number);
+    if (op->level != HISTORY_KEPT && op->result.epoch != barrier) {
+        return fail(c, "epoch-order",
+                    "op %u was answered under epoch %" PRIx64 " at [%" PRIu64
+                    ",%u], where %" PRIx64 " is in force",
+                    number, op->result.epoch, op->result.index.slot, op->result.index.position,
+                    barrier);
+    }
+    return true;
+}
+
+static bool check_reads_before(struct checker *c, struct model *m, uint32_t *at,
+                               const struct history_index *next, uint64_t barrier)
+{
+    for (; *at < c->reads_count; (*at)++) {
+        const uint32_t number = c->reads[*at];
+        const struct history_op *op = op_at(c, number);
+        if (next != NULL && history_index_compare(c->placed[number].read_at, *next) >= 0) {
+            break;
+        }
+        struct history_result expected;
+        model_execute(m, &op->request, 0, &expected);
+        if (!check_epoch(c, number, barrier) || !check_result(c, number, &expected)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool replay(struct checker *c, struct model *m)
+{
+    uint64_t barrier = 0;
+    uint32_t at = 0;
+    qsort_r(c->reads, c->reads_count, sizeof *c->reads, by_index, c);
+    for (uint32_t i = 0; i < c->h->log_count; i++) {
+        const struct history_entry *entry = &c->h->log[i];
+        if (!check_reads_before(c, m, &at, &entry->index, barrier)) {
+            return false;
+        }
+        if (entry->self_made) {
+            barrier = entry->epoch > barrier ? entry->epoch : barrier;
+            continue;
+        }
+        if (!c->in_force[i]) {
+            continue;
+        }
+        if (entry->command != NULL) {
+            struct model_outcome outcome;
+            model_command(m, entry, &outcome);
+            continue;
+        }
+        struct history_result expected;
+        model_execute(m, &entry->request, entry->wall_ms, &expected);
+        if (entry->op != 0 && answered(op_at(c, entry->op)) &&
+            (!check_epoch(c, entry->op, barrier) || !check_result(c, entry->op, &expected))) {
+            return false;
+        }
+    }
+    return check_reads_before(c, m, &at, NULL, barrier);
+}
+
+/* ----------------------------------------------------------------- connections */
 
 /* By connection, then as sent: ops are numbered in that order. */
 static int by_connection(const void *a, const void *b, void *context)
@@ -382,9 +402,18 @@ static void collect_reads(struct checker *c)
         const struct history_op *op = op_at(c, number);
         if (answered(op) && !history_writes(op->request.type)) {
             c->reads[c->reads_count++] = number;
+            c->placed[number].read_at = op->result.index;
+            c->any_kept |= op->level == HISTORY_KEPT;
         }
     }
-    qsort_r(c->reads, c->reads_count, sizeof *c->reads, by_index, c);
+}
+
+static bool place_kept(struct checker *c)
+{
+    c->placing = true;
+    const bool good = !c->any_kept || check_times(c);
+    c->placing = false;
+    return good;
 }
 
 bool history_check(const struct history *h, struct check_violation *ret_violation)
@@ -401,8 +430,8 @@ bool history_check(const struct history *h, struct check_violation *ret_violatio
         collect_reads(&c);
         const struct lease_limits usual = LEASE_LIMITS_DEFAULT;
         model_start(&m, h->limits.nodes == 0 ? &usual : &h->limits);
-        good = check_foreign(&c) && place_log(&c) && check_writes(&c) && replay(&c, &m) &&
-               check_times(&c) && check_sessions(&c);
+        good = check_foreign(&c) && place_log(&c) && check_writes(&c) && place_kept(&c) &&
+               replay(&c, &m) && check_times(&c) && check_sessions(&c);
     }
     model_free(&m);
     free(c.reads);

@@ -69,16 +69,20 @@ struct bytes history_copy(struct history *h, struct bytes bytes)
     return bytes_of(at, bytes.size);
 }
 
-/* Without what only people read: the label and the principal. */
+/* Without what only people read: the label. */
 const struct lease_command *history_copy_command(struct history *h,
                                                  const struct lease_command *command)
 {
     enum { ALIGNMENT = _Alignof(struct lease_command) };
     struct lease_command copy = *command;
-    copy.principal = bytes_of(NULL, 0);
+    copy.principal = history_copy(h, command->principal);
     copy.label = bytes_of(NULL, 0);
     copy.path = history_copy(h, command->path);
     copy.content = history_copy(h, command->content);
+    for (int right = 0; right < LEASE_RIGHTS; right++) {
+        const struct bytes name = command->acl[right];
+        copy.acl[right] = name.size == 0 ? name : history_copy(h, name);
+    }
     struct history_chunk *chunk = chunk_with_room(h, sizeof copy + ALIGNMENT);
     uint8_t *at = chunk->data + chunk->size;
     const size_t gap = (ALIGNMENT - (uintptr_t)at % ALIGNMENT) % ALIGNMENT;
@@ -118,10 +122,28 @@ void history_free(struct history *h)
 
 bool history_request_equal(const struct history_request *a, const struct history_request *b)
 {
-    return a->type == b->type && bytes_equal(a->path, b->path) && a->kind == b->kind &&
+    return a->type == b->type && bytes_equal(a->principal, b->principal) &&
+           bytes_equal(a->path, b->path) && a->kind == b->kind &&
            bytes_equal(a->content, b->content) && a->if_generation == b->if_generation &&
            a->if_instance == b->if_instance && bytes_equal(a->after, b->after) &&
            a->limit == b->limit;
+}
+
+const char *history_stat_difference(const struct lease_stat *a, const struct lease_stat *b)
+{
+    return a->kind != b->kind                               ? "kind"
+           : a->instance != b->instance                     ? "instance"
+           : a->content_generation != b->content_generation ? "generation"
+           : a->lock_generation != b->lock_generation       ? "lock generation"
+           : a->acl_generation != b->acl_generation         ? "ACL generation"
+           : a->checksum != b->checksum                     ? "checksum"
+           : a->revision != b->revision                     ? "node's revision"
+           : a->modified_wall_ms != b->modified_wall_ms     ? "time of modification"
+           : a->size != b->size                             ? "size"
+           : a->children != b->children                     ? "number of children"
+           : a->lock_token != b->lock_token                 ? "lock token"
+           : a->ephemeral != b->ephemeral                   ? "`ephemeral`"
+                                                            : NULL;
 }
 
 void history_child_encode(struct writer *w, struct bytes name, const struct lease_stat *stat)
@@ -139,6 +161,14 @@ void history_child_encode(struct writer *w, struct bytes name, const struct leas
     write_u8(w, stat->ephemeral);
 }
 
+void history_acl_encode(struct writer *w, const struct bytes names[LEASE_RIGHTS])
+{
+    for (int right = 0; right < LEASE_RIGHTS; right++) {
+        write_u8(w, (uint8_t)names[right].size);
+        write_raw(w, names[right].data, names[right].size);
+    }
+}
+
 const char *history_type_name(enum history_type type)
 {
     switch (type) {
@@ -154,6 +184,8 @@ const char *history_type_name(enum history_type type)
         return "stat";
     case HISTORY_LIST:
         return "list";
+    case HISTORY_GET_ACL:
+        return "get ACL";
     }
     return "?";
 }

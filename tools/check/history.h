@@ -24,6 +24,7 @@ enum history_type {
     HISTORY_GET,
     HISTORY_STAT,
     HISTORY_LIST,
+    HISTORY_GET_ACL,
 };
 
 enum history_outcome {
@@ -40,6 +41,7 @@ enum history_outcome {
  * not use are zero, those for conditions HISTORY_ANY. */
 struct history_request {
     enum history_type type;
+    struct bytes principal; /* Who asks; "" is somebody, too. */
     struct bytes path;
     enum lease_kind kind;   /* CREATE. */
     struct bytes content;   /* PUT, CREATE of a file. */
@@ -63,9 +65,18 @@ struct history_result {
     struct lease_stat stat; /* Done PUT, CREATE, GET, STAT; and CONFLICT. */
     bool created;           /* PUT. */
     struct bytes content;   /* GET. */
-    struct bytes children;  /* LIST: as history_child_encode() writes them. */
+    struct bytes children;  /* LIST: as history_child_encode() writes them.  GET_ACL: as
+                             * history_acl_encode() does. */
     uint32_t children_count;
     bool more;
+};
+
+/* How new the state must be that a read shows. */
+enum history_level {
+    HISTORY_NEWEST = 0, /* Linearizable. */
+    HISTORY_KEPT,       /* Answered from the client's memory, and linearizable all the same: there
+                         * its index is what the client had last heard of.  Locks are not kept. */
+    HISTORY_OLD,        /* Of any replica: what was there at its index. */
 };
 
 struct history_op {
@@ -73,6 +84,9 @@ struct history_op {
     uint64_t ended_us;   /* HISTORY_NEVER with an unknown outcome. */
     uint64_t connection; /* Ops of one connection were sent in the order they stand here. */
     enum history_outcome outcome;
+    enum history_level level; /* Of a read, ... */
+    uint64_t as_of_us;        /* ... an OLD one: it shows all that was answered before; 0: perhaps
+                               * nothing of it. */
     struct history_request request;
     struct history_result result; /* When answered. */
 };
@@ -126,9 +140,17 @@ static inline int history_index_compare(struct history_index a, struct history_i
 
 bool history_request_equal(const struct history_request *a, const struct history_request *b);
 
-/* One child of a list, in the form in which lists are compared. */
+/* In which of them they differ, for people; NULL: in none. */
+const char *history_stat_difference(const struct lease_stat *a, const struct lease_stat *b);
+
+/* One child of a list, in the form in which lists are compared.  Of one that may not be read
+ * the stat has a kind, and no instance. */
 enum { HISTORY_CHILD_MAX = 1 + LEASE_COMPONENT_MAX + 2 + 7 * 8 };
 void history_child_encode(struct writer *w, struct bytes name, const struct lease_stat *stat);
+
+/* Of a node the names of its three ACLs. */
+enum { HISTORY_ACL_MAX = LEASE_RIGHTS * (1 + LEASE_ACL_NAME_MAX) };
+void history_acl_encode(struct writer *w, const struct bytes names[LEASE_RIGHTS]);
 
 const char *history_type_name(enum history_type type);
 

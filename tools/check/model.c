@@ -155,6 +155,7 @@ struct lease_stat model_stat(const struct model *m, const struct model_node *nod
         .children = node->children,
         .lock_token = model_held(m, node->instance) ? node->token : 0,
         .ephemeral = node->ephemeral,
+        .acl_generation = node->acl_generation,
     };
 }
 
@@ -173,6 +174,7 @@ void model_happened(struct model_step *step, const struct model_node *node,
     happened->event.kind = node->kind;
     happened->event.instance = node->instance;
     happened->event.ephemeral = node->ephemeral;
+    happened->event.acl_read = node->acl[LEASE_READ];
 }
 
 static void put_old(struct lease_event *event, const struct model_node *node)
@@ -203,15 +205,16 @@ struct model_node *model_make(struct model_step *step, struct bytes path, enum l
     struct model_node *parent = find(m, parent_path(path));
     parent->children++;
     event.parent = parent->instance;
-    struct model_node *node = insert(
-        m, &(struct model_node){.path = path,
-                                .content = kind == LEASE_FILE ? content : bytes_of(NULL, 0),
-                                .kind = kind,
-                                .instance = ++m->instances,
-                                .content_generation = kind == LEASE_FILE,
-                                .revision = step->revision,
-                                .modified_wall_ms = step->wall_ms,
-                                .ephemeral = ephemeral});
+    struct model_node new = {.path = path,
+                             .content = kind == LEASE_FILE ? content : bytes_of(NULL, 0),
+                             .kind = kind,
+                             .instance = ++m->instances,
+                             .content_generation = kind == LEASE_FILE,
+                             .revision = step->revision,
+                             .modified_wall_ms = step->wall_ms,
+                             .ephemeral = ephemeral};
+    memcpy(new.acl, parent->acl, sizeof new.acl);
+    struct model_node *node = insert(m, &new);
     put_new(&event, node);
     model_happened(step, node, &event);
     return node;
@@ -268,7 +271,9 @@ static enum lease_rc check_generation(const struct model *m, const struct model_
 {
     if (request->if_generation != HISTORY_ANY &&
         request->if_generation != node->content_generation) {
-        result->stat = model_stat(m, node);
+        if (model_may(m, request->path, request->principal, LEASE_READ)) {
+            result->stat = model_stat(m, node);
+        }
         return LEASE_CONFLICT;
     }
     return LEASE_OK;
@@ -424,6 +429,28 @@ static uint32_t first_below(const struct model *m, struct bytes directory)
     return lower_bound(m, bytes_of(path, w.size));
 }
 
+static struct writer scratch_of(struct model *m, size_t size)
+{
+    if (size > m->scratch_size) {
+        m->scratch = must(realloc(m->scratch, size));
+        m->scratch_size = size;
+    }
+    return writer_over(m->scratch, size);
+}
+
+static enum lease_rc get_acl(struct model *m, const struct history_request *request,
+                             struct history_result *result)
+{
+    const struct model_node *node;
+    const enum lease_rc rc = look_up(m, request->path, &node);
+    if (rc == LEASE_OK) {
+        struct writer w = scratch_of(m, HISTORY_ACL_MAX);
+        history_acl_encode(&w, node->acl);
+        result->children = bytes_of(w.data, w.size);
+    }
+    return rc;
+}
+
 static enum lease_rc list(struct model *m, const struct history_request *request,
                           struct history_result *result)
 {
@@ -435,12 +462,7 @@ static enum lease_rc list(struct model *m, const struct history_request *request
     if (node->kind != LEASE_DIRECTORY) {
         return LEASE_NOT_A_DIRECTORY;
     }
-    const size_t size = (size_t)request->limit * HISTORY_CHILD_MAX;
-    if (size > m->scratch_size) {
-        m->scratch = must(realloc(m->scratch, size));
-        m->scratch_size = size;
-    }
-    struct writer w = writer_over(m->scratch, size);
+    struct writer w = scratch_of(m, (size_t)request->limit * HISTORY_CHILD_MAX);
     for (uint32_t i = first_below(m, request->path);
          i < m->count && in_directory(m->nodes[i].path, request->path); i++) {
         struct bytes name;
@@ -452,7 +474,9 @@ static enum lease_rc list(struct model *m, const struct history_request *request
             result->more = true;
             break;
         }
-        const struct lease_stat stat = model_stat(m, &m->nodes[i]);
+        const bool denied = !model_may(m, m->nodes[i].path, request->principal, LEASE_READ);
+        const struct lease_stat stat = denied ? (struct lease_stat){.kind = m->nodes[i].kind}
+                                              : model_stat(m, &m->nodes[i]);
         history_child_encode(&w, name, &stat);
         result->children_count++;
     }
@@ -462,11 +486,25 @@ static enum lease_rc list(struct model *m, const struct history_request *request
 
 /* ---------------------------------------------------------------------- all */
 
+/* Who may set the names of its ACLs may know them. */
+static bool may(const struct model *m, const struct history_request *request)
+{
+    return model_may(m, request->path, request->principal,
+                     history_writes(request->type) ? LEASE_WRITE : LEASE_READ) ||
+           (request->type == HISTORY_GET_ACL &&
+            model_may(m, request->path, request->principal, LEASE_CHANGE));
+}
+
 void model_execute_step(struct model_step *step, const struct history_request *request,
                         struct history_result *ret_result)
 {
     struct model *m = step->m;
-    struct history_result result = {.rc = LEASE_OK};
+    struct history_result result = {.rc = LEASE_OK, .revision = m->revision};
+    if (!may(m, request)) {
+        result.rc = LEASE_DENIED;
+        *ret_result = result;
+        return;
+    }
     switch (request->type) {
     case HISTORY_PUT:
         result.rc = put(step, request, &result);
@@ -483,6 +521,9 @@ void model_execute_step(struct model_step *step, const struct history_request *r
         break;
     case HISTORY_LIST:
         result.rc = list(m, request, &result);
+        break;
+    case HISTORY_GET_ACL:
+        result.rc = get_acl(m, request, &result);
         break;
     }
     result.revision = m->revision;

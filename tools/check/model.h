@@ -10,6 +10,7 @@
  *     model.c          the namespace
  *     model_lock.c     locks, lock-delays, openers, and what they keep alive
  *     model_session.c  sessions, what they remember, and who is asked what
+ *     model_acl.c      who may do what
  */
 #ifndef TOOLS_CHECK_MODEL_H
 #define TOOLS_CHECK_MODEL_H
@@ -29,6 +30,8 @@ struct model_node {
     uint64_t lock_generation;
     uint64_t token; /* Of the newest holding. */
     bool ephemeral;
+    struct bytes acl[LEASE_RIGHTS];
+    uint64_t acl_generation;
 };
 
 /* Who holds or awaits a node, or held it and failed. */
@@ -63,6 +66,7 @@ struct model_outcome {
 
 struct model_session {
     uint64_t id;
+    struct bytes principal;
     bool over;
     uint64_t ack_floor;
     struct lease_range *acks; /* Above the floor, as they came. */
@@ -81,6 +85,7 @@ struct model {
     struct model_claim *claims; /* In the order in which they were asked for. */
     uint32_t claims_count, claims_capacity;
     uint64_t claims_made;
+    uint32_t denied_waiting; /* Whose turn came when they had no right to it any more. */
     struct model_open *opens; /* As they came. */
     uint32_t opens_count, opens_capacity;
     uint32_t stretch_ms;
@@ -88,7 +93,7 @@ struct model {
     uint32_t events_count, events_capacity;
     struct model_session *sessions; /* As they were opened; also those that are over. */
     uint32_t sessions_count, sessions_capacity;
-    uint8_t *scratch; /* What the last list returned. */
+    uint8_t *scratch; /* What the last list, or names of ACLs, returned. */
     size_t scratch_size;
 };
 
@@ -113,6 +118,14 @@ bool model_session_lives(const struct model *m, uint64_t id);
 const struct model_outcome *model_outcome(const struct model *m, uint64_t session,
                                           uint64_t request);
 
+/* May the principal do so?  Does an ACL, as it is now, list it? */
+bool model_may(const struct model *m, struct bytes path, struct bytes principal,
+               enum lease_right right);
+bool model_lists(const struct model *m, struct bytes acl, struct bytes principal);
+
+/* Is that what it was behind this revision, and has been ever since? */
+bool model_lists_since(const struct model *m, struct bytes acl, uint64_t revision);
+
 /* --------------------------------------------- between the parts of the model */
 
 /* A command in the making: all that it changes bears one revision. */
@@ -125,6 +138,10 @@ struct model_step {
     uint64_t revision; /* Of what it changes. */
     uint64_t session;  /* Whose command it is; 0: nobody's. */
 };
+
+/* A command that is about what is there may be refused before anything is looked at. */
+bool model_may_command(const struct model *m, const struct lease_command *c);
+enum lease_rc model_set_acl(struct model_step *step);
 
 struct model_node *model_find(const struct model *m, struct bytes path);
 struct model_node *model_of(const struct model *m, uint64_t instance);

@@ -112,6 +112,17 @@ static void serve(struct model_step *step, uint64_t instance)
         if (!compatible(queue_of(m, instance), claim->mode)) {
             return;
         }
+        if (!model_may(m, model_of(m, instance)->path,
+                       model_session(m, claim->session)->principal, LEASE_WRITE)) {
+            model_settled(step, claim->session,
+                          &(struct model_outcome){.request = claim->request,
+                                                  .rc = LEASE_DENIED,
+                                                  .index = step->index});
+            drop(m, claim);
+            m->denied_waiting++;
+            i--; /* Another has its place. */
+            continue;
+        }
         hold(step, claim);
         model_settled(step, claim->session,
                       &(struct model_outcome){.request = claim->request,

@@ -121,14 +121,14 @@ static enum lease_rc end_session(struct model_step *step, struct model_session *
     return LEASE_OK;
 }
 
-static enum lease_rc open_session(struct model *m, uint64_t id)
+static enum lease_rc open_session(struct model *m, uint64_t id, struct bytes principal)
 {
     if (model_session_lives(m, id)) {
         return LEASE_EXISTS;
     }
     m->sessions =
         model_grow(m->sessions, m->sessions_count, &m->sessions_capacity, sizeof *m->sessions);
-    m->sessions[m->sessions_count++] = (struct model_session){.id = id};
+    m->sessions[m->sessions_count++] = (struct model_session){.id = id, .principal = principal};
     return LEASE_OK;
 }
 
@@ -162,6 +162,7 @@ static enum lease_rc execute_file(struct model_step *step)
         .type = c->type == LEASE_CMD_PUT      ? HISTORY_PUT
                 : c->type == LEASE_CMD_CREATE ? HISTORY_CREATE
                                               : HISTORY_DELETE,
+        .principal = c->principal,
         .path = c->path,
         .kind = c->kind,
         .content = c->content,
@@ -176,6 +177,9 @@ static enum lease_rc execute_file(struct model_step *step)
 static enum lease_rc execute(struct model_step *step, struct model_session *s,
                              struct model_outcome *outcome)
 {
+    if (!model_may_command(step->m, step->command)) {
+        return LEASE_DENIED;
+    }
     switch (step->command->type) {
     case LEASE_CMD_PUT:
     case LEASE_CMD_CREATE:
@@ -194,7 +198,9 @@ static enum lease_rc execute(struct model_step *step, struct model_session *s,
     case LEASE_CMD_SESSION_CLOSE:
         return end_session(step, s, /* failed= */ false);
     case LEASE_CMD_SESSION_OPEN:
-        return open_session(step->m, step->command->subject);
+        return open_session(step->m, step->command->subject, step->command->principal);
+    case LEASE_CMD_SET_ACL:
+        return model_set_acl(step);
     case LEASE_CMD_SESSION_EXPIRE:
     case LEASE_CMD_TIMEOUT:
     case LEASE_CMD_DELAY_OVER:
@@ -223,6 +229,10 @@ void model_command(struct model *m, const struct history_entry *entry,
     struct model_session *s = find_session(m, c->session);
     if (s == NULL || s->over) {
         ret_outcome->rc = LEASE_NO_SESSION;
+        return;
+    }
+    if (!bytes_equal(c->principal, s->principal)) {
+        ret_outcome->rc = LEASE_DENIED;
         return;
     }
     acknowledge(s, c);

@@ -55,7 +55,8 @@ TABLE = (
     ("lockd/gateway*", ["lockd/gateway*", "lockd/service.h", "lockd/siphash.h", "lease/*",
                         "paxos/base/*", "libclient/wire.h", "libclient/names.h"],
      Except({"ev.h", "sqlite3.h", "jansson.h", "xxhash.h", "pthread.h"} | SOCKETS)),
-    ("lockd/config.c", ["lockd/*"], Except({"ev.h", "sqlite3.h", "xxhash.h", "pthread.h"})),
+    (("lockd/config*.c", "lockd/config_internal.h"), ["lockd/*"],
+     Except({"ev.h", "sqlite3.h", "xxhash.h", "pthread.h"})),
     ("lockd/*", ["lockd/*", "paxos/*", "lease/*", "libclient/wire.h", "libclient/names.h"],
      Except({"sqlite3.h", "jansson.h", "xxhash.h"})),
 
@@ -64,6 +65,10 @@ TABLE = (
     # pure, except for a heap (docs/decisions/0021-the-client-engine-has-a-heap.md).
     ("libclient/lockd.h", [], Only({"stdint.h", "stdbool.h", "stddef.h"})),
     ("libclient/lockd_fence.h", ["libclient/lockd.h"], Only(set())),
+    ("libclient/lockd_ev.h", ["libclient/lockd.h"], Only({"ev.h"})),
+    ("libclient/lockd_uv.h", ["libclient/lockd.h"], Only({"uv.h"})),
+    ("libclient/lockd_sd_event.h", ["libclient/lockd.h"],
+     Only({"sys/epoll.h", "systemd/sd-event.h"})),
     ("libclient/names.h", [], Only(set())),
     ("libclient/wire.h", ["libclient/names.h"], Only(FIVE)),
     ("libclient/wire*", ["libclient/wire*", "libclient/names.h"],
@@ -78,12 +83,12 @@ TABLE = (
     ("libclient/fence*", ["libclient/fence.h", "libclient/lockd_fence.h", "libclient/lockd.h",
                           "libclient/list.h", "paxos/base/mutant.h"], Only(FIVE | {"stdlib.h"})),
     ("libclient/*", [f"libclient/{part}.h" for part in (
-        "acks", "answer", "engine", "engine_internal", "happening", "heap", "list", "locate", "lockd", "names",
+        "acks", "answer", "engine", "engine_internal", "happening", "heap", "kept", "list", "locate", "lockd", "names",
         "wire")] + ["paxos/base/mutant.h"],
      Only(FIVE | {"stdlib.h"})),
 
     # Programs that users write: the library as it is installed.
-    ("docs/examples/*", [], Except({"ev.h", "sqlite3.h", "jansson.h", "xxhash.h"})),
+    ("docs/examples/*", ["docs/examples/*"], Except({"ev.h", "sqlite3.h", "jansson.h", "xxhash.h"})),
 
     # The tools: clients on one side, readers of a stopped replica on the other.
     ("tools/lockdump*", ["tools/lockdump*", "lockd/store.h", "paxos/*", "lease/*"],
@@ -104,8 +109,8 @@ TABLE = (
     ("tests/*", [folder + "/*" for folder in FOLDERS], Except()),
 )
 
-# Headers that are installed name each other as they lie beside each other there.
-INSTALLED = ("libclient/lockd*.h",)
+# Headers that are installed, and programs that users write, name what lies beside them.
+BESIDE = ("libclient/lockd*.h", "docs/examples/*")
 
 PURE = ("paxos/*.c", "lease/*.c", "lockd/service*.c", "lockd/pending*.c")
 IMPURE = ("paxos/base/hash.c", "*/describe.c")
@@ -126,7 +131,7 @@ def sources(root):
         for path in sorted((root / folder).rglob("*.[ch]")):
             text = path.read_text(encoding="utf-8")
             name = path.relative_to(root).as_posix()
-            beside = f"{path.parent.relative_to(root)}/" if matches(name, INSTALLED) else ""
+            beside = f"{path.parent.relative_to(root)}/" if matches(name, BESIDE) else ""
             found[name] = [
                 (sign == '"', beside + header if sign == '"' else header)
                 for sign, header in INCLUDE.findall(text)

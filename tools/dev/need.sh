@@ -8,7 +8,7 @@
 BUILD_PACKAGES=(gcc libc6-dev meson ninja-build pkg-config python3
     libev-dev libsqlite3-dev libjansson-dev libxxhash-dev uthash-dev)
 TEST_PACKAGES=(clang libclang-rt-14-dev binutils g++ libcmocka-dev netcat-openbsd
-    python3-aiorpcx util-linux)
+    python3-aiorpcx util-linux libuv1-dev libsystemd-dev man-db mandoc bash-completion)
 
 # Those of the packages named that are not installed, one a line.
 missing_packages() {
