@@ -151,6 +151,8 @@ static void expect_steady(struct world *w)
     const uint64_t until_us = w->now_us + STAYS_MS * WORLD_MS;
     const struct replica *master = replica_master(w);
     const uint64_t epoch = master == NULL ? 0 : master->status.epoch;
+    /* Clients that may keep something are waited for. */
+    const uint64_t patience_us = (PROGRESS_MS + w->plan.cache_lease_ms) * WORLD_MS;
     paxos_slot last = audit_last(w);
     uint64_t since_us = w->now_us;
     while (w->now_us < until_us) {
@@ -162,7 +164,7 @@ static void expect_steady(struct world *w)
         if (audit_last(w) > last) {
             last = audit_last(w);
             since_us = w->now_us;
-        } else if (w->now_us - since_us > PROGRESS_MS * WORLD_MS) {
+        } else if (w->now_us - since_us > patience_us) {
             world_fail(w, "liveness", "replica %u serves, and gets nothing done",
                        now->index + 1);
         }
