@@ -413,7 +413,7 @@ void service_status(const struct service *s, uint64_t now_ms, struct service_sta
         .log_first = s->log_first,
         .low_space = s->low_space,
         .stretch_ms = lease_stretch_ms(s->lease),
-        .watches = s->watches.count,
+        .watches = (uint32_t)s->watches.by_id.count,
         .cached = s->caches.count,
         .held = s->caches.held,
         .now_ms = now_ms,

@@ -15,6 +15,7 @@
 
 #include "lease/command.h"
 #include "lockd/pending.h"
+#include "lockd/service_chains.h"
 
 struct service;
 
@@ -29,7 +30,7 @@ enum {
  * the name's list and its bucket, and is `owed`: its cacher has yet to say that it is
  * forgotten. */
 struct kept {
-    struct kept *next; /* In its bucket. */
+    struct chain_link by_both; /* Session and name. */
     struct kept *name_next;
     struct kept **name_link;
     struct kept *cacher_next;
@@ -43,7 +44,7 @@ static_assert(sizeof(struct kept) <= 64, "a million of them take 64 MB, besides 
 
 /* A name that somebody keeps, or that a command on its way may change. */
 struct cached_name {
-    struct cached_name *next; /* In its bucket, or among those that are freed later. */
+    struct chain_link by_path; /* Or among those that are freed later. */
     struct kept *kept;
     struct mark *marks;
     struct cached_name *directory; /* Set when its absence was kept ... */
@@ -76,7 +77,7 @@ struct mark {
 
 /* Commands of one session, or without one, of one connection: they stay in order. */
 struct lane {
-    struct lane *next; /* In its bucket. */
+    struct chain_link by_key;
     uint64_t key;
     bool one_shot;
     struct intent *held; /* In the order of arrival. */
@@ -104,7 +105,7 @@ struct intent {
 /* A cache: a session, and the connection over which it hears of invalidations.  One that
  * moves on to another connection leaves its old self behind, until the lease is over. */
 struct cacher {
-    struct cacher *next; /* In its bucket, unless it is left behind. */
+    struct chain_link by_session; /* Unless it is left behind. */
     struct cacher *all_next;
     struct cacher **all_link;
     struct cacher *client_next; /* While bound: in its bucket by client. */
@@ -132,19 +133,12 @@ struct cacher {
 struct caches {
     bool active; /* Some session has declared a cache, or did while commands were held. */
 
-    struct cached_name **names; /* Buckets, powers of two. */
-    struct kept **kept;
-    struct cacher **cachers;
-    struct cacher **by_client; /* As many. */
-    struct lane **lanes;
-    size_t names_buckets;
-    size_t kept_buckets;
-    size_t cachers_buckets;
-    size_t lanes_buckets;
-    uint32_t names_count;
-    uint32_t kept_count; /* Those in buckets. */
-    uint32_t cachers_count;
-    uint32_t lanes_count;
+    struct chains names; /* By path. */
+    struct chains kept;  /* By session and name; not those that are owed. */
+    struct chains cachers;
+    struct chains lanes;
+    struct cacher **by_client; /* The bound, in as many buckets as there are cachers. */
+    size_t clients_buckets;
     uint32_t count; /* Kept and owed by all. */
     uint32_t marks_count;
     uint64_t names_octets;
@@ -152,10 +146,10 @@ struct caches {
     struct cacher *all; /* Those left behind included. */
     uint32_t all_count;
     struct cached_name
-        *everything;            /* Marked by what may change who may read; `awaited` of all. */
-    struct cached_name *unused; /* Names that events may still borrow. */
-    uint64_t over_ms;           /* No lease that somebody waits for is over before, ... */
-    uint64_t look_ms;           /* ... and none is looked for before. */
+        *everything;           /* Marked by what may change who may read; `awaited` of all. */
+    struct chain_link *unused; /* Names that events may still borrow. */
+    uint64_t over_ms;          /* No lease that somebody waits for is over before, ... */
+    uint64_t look_ms;          /* ... and none is looked for before. */
 
     /* Marked names that were kept by more than this turn has time for. */
     struct cached_name *sweeps;
@@ -199,9 +193,6 @@ struct caches {
 struct cached_name *cached_name_find(const struct service *s, struct bytes path);
 struct cached_name *cached_name_make(struct service *s, struct bytes path); /* Or find. */
 void cached_name_leave(struct service *s, struct cached_name *name);        /* One use less. */
-
-/* The directory of a path; of the root, the root. */
-struct bytes directory_of(struct bytes path);
 
 struct cacher *cacher_find(const struct service *s, uint64_t session);
 struct cacher *cacher_make(struct service *s, uint64_t session);

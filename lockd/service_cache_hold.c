@@ -402,10 +402,9 @@ static void check_lane(const struct service *s, const struct lane *lane,
 void intents_check(const struct service *s)
 {
     struct intent_sums sums = {0};
-    for (size_t i = 0; i < s->caches.lanes_buckets; i++) {
-        for (const struct lane *lane = s->caches.lanes[i]; lane != NULL; lane = lane->next) {
-            check_lane(s, lane, &sums);
-        }
+    struct chain_walk walk = {.chains = &s->caches.lanes};
+    for (const struct chain_link *link; (link = chains_next(&walk)) != NULL;) {
+        check_lane(s, CHAINED(link, const struct lane, by_key), &sums);
     }
     assert(sums.held == s->caches.held && sums.octets == s->caches.held_octets);
 }

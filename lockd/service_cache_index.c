@@ -15,17 +15,6 @@
 #include "paxos/base/hash.h"
 #include "paxos/base/pure.h"
 
-enum { BUCKETS_FIRST = 64 };
-
-struct bytes directory_of(struct bytes path)
-{
-    size_t size = path.size;
-    while (size > 0 && path.data[size - 1] != '/') {
-        size--;
-    }
-    return bytes_of(path.data, size == 0 ? 0 : size - 1);
-}
-
 /* ------------------------------------------------------------------ buckets */
 
 /* Names and sessions are the clients' choice; the seed keeps them from choosing a bucket
@@ -41,95 +30,64 @@ static uint64_t pair_hash(const struct service *s, uint64_t a, uint64_t b)
     return hash64_seeded(key, sizeof key, s->config.paxos.seed);
 }
 
-static struct cached_name **name_link(const struct service *s, uint64_t hash, struct bytes path)
+static uint64_t hash_of_name(const struct service *s, const struct chain_link *link)
 {
-    struct cached_name **link = &s->caches.names[hash & (s->caches.names_buckets - 1)];
-    while (*link != NULL && !((*link)->hash == hash &&
-                              bytes_equal(path, bytes_of((*link)->path, (*link)->path_size)))) {
-        link = &(*link)->next;
-    }
-    return link;
+    (void)s;
+    return CHAINED(link, const struct cached_name, by_path)->hash;
 }
 
-static struct kept **kept_link(const struct service *s, const struct cacher *c,
-                               const struct cached_name *name)
+static bool is_name(const struct chain_link *link, const void *key)
 {
-    const uint64_t hash = pair_hash(s, c->session, name->hash);
-    struct kept **link = &s->caches.kept[hash & (s->caches.kept_buckets - 1)];
-    while (*link != NULL && ((*link)->cacher != c || (*link)->name != name)) {
-        link = &(*link)->next;
-    }
-    return link;
+    const struct cached_name *name = CHAINED(link, const struct cached_name, by_path);
+    return bytes_equal(*(const struct bytes *)key, bytes_of(name->path, name->path_size));
 }
 
-static struct cacher **cacher_link(const struct service *s, uint64_t session)
+static uint64_t kept_hash(const struct service *s, const struct cacher *c,
+                          const struct cached_name *name)
 {
-    const uint64_t hash = pair_hash(s, session, 0);
-    struct cacher **link = &s->caches.cachers[hash & (s->caches.cachers_buckets - 1)];
-    while (*link != NULL && (*link)->session != session) {
-        link = &(*link)->next;
-    }
-    return link;
+    return pair_hash(s, c->session, name->hash);
 }
 
-static struct lane **lane_link(const struct service *s, uint64_t key, bool one_shot)
+static uint64_t hash_of_kept(const struct service *s, const struct chain_link *link)
 {
-    const uint64_t hash = pair_hash(s, key, one_shot);
-    struct lane **link = &s->caches.lanes[hash & (s->caches.lanes_buckets - 1)];
-    while (*link != NULL && ((*link)->key != key || (*link)->one_shot != one_shot)) {
-        link = &(*link)->next;
-    }
-    return link;
+    const struct kept *k = CHAINED(link, const struct kept, by_both);
+    return kept_hash(s, k->cacher, k->name);
 }
 
-/* Twice as many buckets, all empty. */
-static void *more_buckets(struct service *s, size_t *buckets)
+static bool is_kept(const struct chain_link *link, const void *key)
 {
-    *buckets = *buckets == 0 ? BUCKETS_FIRST : 2 * *buckets;
-    void *table = table_new(s, *buckets, sizeof(void *));
-    memset(table, 0, *buckets * sizeof(void *));
-    return table;
+    const struct kept *k = CHAINED(link, const struct kept, by_both);
+    const struct kept *wanted = key;
+    return k->cacher == wanted->cacher && k->name == wanted->name;
 }
 
-static void grow_names(struct service *s)
+static uint64_t hash_of_cacher(const struct service *s, const struct chain_link *link)
 {
-    struct caches *all = &s->caches;
-    struct cached_name **old = all->names;
-    const size_t old_buckets = all->names_buckets;
-    all->names = more_buckets(s, &all->names_buckets);
-    for (size_t i = 0; i < old_buckets; i++) {
-        for (struct cached_name *name = old[i], *next; name != NULL; name = next) {
-            next = name->next;
-            struct cached_name **first = &all->names[name->hash & (all->names_buckets - 1)];
-            name->next = *first;
-            *first = name;
-        }
-    }
-    table_free(s, old, old_buckets, sizeof(void *));
+    return pair_hash(s, CHAINED(link, const struct cacher, by_session)->session, 0);
 }
 
-static void grow_kept(struct service *s)
+static bool is_cacher(const struct chain_link *link, const void *key)
 {
-    struct caches *all = &s->caches;
-    struct kept **old = all->kept;
-    const size_t old_buckets = all->kept_buckets;
-    all->kept = more_buckets(s, &all->kept_buckets);
-    for (size_t i = 0; i < old_buckets; i++) {
-        for (struct kept *k = old[i], *next; k != NULL; k = next) {
-            next = k->next;
-            const uint64_t hash = pair_hash(s, k->cacher->session, k->name->hash);
-            struct kept **first = &all->kept[hash & (all->kept_buckets - 1)];
-            k->next = *first;
-            *first = k;
-        }
-    }
-    table_free(s, old, old_buckets, sizeof(void *));
+    return CHAINED(link, const struct cacher, by_session)->session == *(const uint64_t *)key;
+}
+
+static uint64_t hash_of_lane(const struct service *s, const struct chain_link *link)
+{
+    const struct lane *lane = CHAINED(link, const struct lane, by_key);
+    return pair_hash(s, lane->key, lane->one_shot);
+}
+
+static bool is_lane(const struct chain_link *link, const void *key)
+{
+    const struct lane *lane = CHAINED(link, const struct lane, by_key);
+    const struct lane *wanted = key;
+    return lane->key == wanted->key && lane->one_shot == wanted->one_shot;
 }
 
 static struct cacher **client_first(const struct service *s, uint64_t client)
 {
     const uint64_t hash = hash64(&client, sizeof client);
-    return &s->caches.by_client[hash & (s->caches.cachers_buckets - 1)];
+    return &s->caches.by_client[hash & (s->caches.clients_buckets - 1)];
 }
 
 static void join_client(const struct service *s, struct cacher *c)
@@ -143,74 +101,51 @@ static void join_client(const struct service *s, struct cacher *c)
     *first = c;
 }
 
-static void grow_cachers(struct service *s)
+/* As many buckets as the cachers have, whose links are not of this kind: of one client there
+ * may be many, and each can leave. */
+static void follow_cachers(struct service *s)
 {
     struct caches *all = &s->caches;
-    struct cacher **old = all->cachers;
-    const size_t old_buckets = all->cachers_buckets;
-    size_t buckets = old_buckets;
-    table_free(s, all->by_client, old_buckets, sizeof(void *));
-    all->by_client = more_buckets(s, &buckets);
-    all->cachers = more_buckets(s, &all->cachers_buckets);
+    if (all->clients_buckets == all->cachers.buckets) {
+        return;
+    }
+    table_free(s, all->by_client, all->clients_buckets, sizeof(void *));
+    all->clients_buckets = all->cachers.buckets;
+    all->by_client = table_new(s, all->clients_buckets, sizeof(void *));
+    memset(all->by_client, 0, all->clients_buckets * sizeof(void *));
     for (struct cacher *c = all->all; c != NULL; c = c->all_next) {
         if (c->bound) {
             join_client(s, c);
         }
     }
-    for (size_t i = 0; i < old_buckets; i++) {
-        for (struct cacher *c = old[i], *next; c != NULL; c = next) {
-            next = c->next;
-            struct cacher **end = cacher_link(s, c->session);
-            c->next = NULL;
-            *end = c;
-        }
-    }
-    table_free(s, old, old_buckets, sizeof(void *));
-}
-
-static void grow_lanes(struct service *s)
-{
-    struct caches *all = &s->caches;
-    struct lane **old = all->lanes;
-    const size_t old_buckets = all->lanes_buckets;
-    all->lanes = more_buckets(s, &all->lanes_buckets);
-    for (size_t i = 0; i < old_buckets; i++) {
-        for (struct lane *lane = old[i], *next; lane != NULL; lane = next) {
-            next = lane->next;
-            struct lane **end = lane_link(s, lane->key, lane->one_shot);
-            lane->next = NULL;
-            *end = lane;
-        }
-    }
-    table_free(s, old, old_buckets, sizeof(void *));
 }
 
 /* -------------------------------------------------------------------- names */
 
 struct cached_name *cached_name_find(const struct service *s, struct bytes path)
 {
-    return s->caches.names_count == 0 ? NULL : *name_link(s, path_hash(s, path), path);
+    if (s->caches.names.count == 0) {
+        return NULL;
+    }
+    struct chain_link *link = chains_find(&s->caches.names, path_hash(s, path), is_name, &path);
+    return link == NULL ? NULL : CHAINED(link, struct cached_name, by_path);
 }
 
 struct cached_name *cached_name_make(struct service *s, struct bytes path)
 {
     assert(path.size <= LEASE_PATH_MAX);
-    if (s->caches.names_count == s->caches.names_buckets) {
-        grow_names(s);
-    }
-    const uint64_t hash = path_hash(s, path);
-    struct cached_name **link = name_link(s, hash, path);
-    if (*link == NULL) {
-        struct cached_name *name = table_new(s, 1, sizeof *name + path.size);
-        *name = (struct cached_name){.hash = hash, .path_size = (uint16_t)path.size};
+    struct cached_name *name = cached_name_find(s, path);
+    if (name == NULL) {
+        name = table_new(s, 1, sizeof *name + path.size);
+        *name =
+            (struct cached_name){.hash = path_hash(s, path), .path_size = (uint16_t)path.size};
         if (path.size > 0) {
             memcpy(name->path, path.data, path.size);
         }
-        *link = name;
-        s->caches.names_count++;
+        chains_add(s, &s->caches.names, &name->by_path, hash_of_name);
         s->caches.names_octets += path.size;
     }
-    return *link;
+    return name;
 }
 
 /* Nobody keeps its absence any more. */
@@ -234,11 +169,10 @@ void cached_name_leave(struct service *s, struct cached_name *name)
         assert(name->absent_link == NULL && name->awaited_below == 0);
         struct cached_name *directory = name->directory;
         name->directory = NULL;
-        *name_link(s, name->hash, bytes_of(name->path, name->path_size)) = name->next;
-        s->caches.names_count--;
+        chains_remove(s, &s->caches.names, &name->by_path, hash_of_name);
         s->caches.names_octets -= name->path_size;
-        name->next = s->caches.unused;
-        s->caches.unused = name;
+        name->by_path.next = s->caches.unused;
+        s->caches.unused = &name->by_path;
         name = directory;
     }
 }
@@ -246,8 +180,8 @@ void cached_name_leave(struct service *s, struct cached_name *name)
 void caches_recycle(struct service *s)
 {
     while (s->caches.unused != NULL) {
-        struct cached_name *name = s->caches.unused;
-        s->caches.unused = name->next;
+        struct cached_name *name = CHAINED(s->caches.unused, struct cached_name, by_path);
+        s->caches.unused = name->by_path.next;
         table_free(s, name, 1, sizeof *name + name->path_size);
     }
     s->caches.noted_count = 0;
@@ -258,22 +192,23 @@ void caches_recycle(struct service *s)
 
 struct cacher *cacher_find(const struct service *s, uint64_t session)
 {
-    return s->caches.cachers_count == 0 ? NULL : *cacher_link(s, session);
+    if (s->caches.cachers.count == 0) {
+        return NULL;
+    }
+    struct chain_link *link =
+        chains_find(&s->caches.cachers, pair_hash(s, session, 0), is_cacher, &session);
+    return link == NULL ? NULL : CHAINED(link, struct cacher, by_session);
 }
 
 struct cacher *cacher_make(struct service *s, uint64_t session)
 {
     struct caches *all = &s->caches;
-    if (all->cachers_count == all->cachers_buckets) {
-        grow_cachers(s);
-    }
-    struct cacher **link = cacher_link(s, session);
-    assert(*link == NULL);
+    assert(cacher_find(s, session) == NULL);
     struct cacher *c = table_new(s, 1, sizeof *c);
     *c = (struct cacher){.session = session, .current = true, .over = true};
     c->owed_end = &c->owed;
-    *link = c;
-    all->cachers_count++;
+    chains_add(s, &all->cachers, &c->by_session, hash_of_cacher);
+    follow_cachers(s);
 
     c->all_next = all->all;
     c->all_link = &all->all;
@@ -308,7 +243,7 @@ void cacher_unbind(struct cacher *c)
 
 struct cacher *cacher_of_client(const struct service *s, uint64_t client)
 {
-    struct cacher *c = s->caches.cachers_count == 0 ? NULL : *client_first(s, client);
+    struct cacher *c = s->caches.clients_buckets == 0 ? NULL : *client_first(s, client);
     while (c != NULL && c->client != client) {
         c = c->client_next;
     }
@@ -319,9 +254,7 @@ void cacher_leave_behind(struct service *s, struct cacher *c)
 {
     assert(c->current);
     cacher_unbind(c);
-    *cacher_link(s, c->session) = c->next;
-    s->caches.cachers_count--;
-    c->next = NULL;
+    chains_remove(s, &s->caches.cachers, &c->by_session, hash_of_cacher);
     c->current = false;
 }
 
@@ -344,7 +277,13 @@ void cacher_free(struct service *s, struct cacher *c)
 struct kept *kept_find(const struct service *s, const struct cacher *c,
                        const struct cached_name *name)
 {
-    return s->caches.kept_count == 0 ? NULL : *kept_link(s, c, name);
+    if (s->caches.kept.count == 0) {
+        return NULL;
+    }
+    const struct kept key = {.cacher = (struct cacher *)c, .name = (struct cached_name *)name};
+    struct chain_link *link =
+        chains_find(&s->caches.kept, kept_hash(s, c, name), is_kept, &key);
+    return link == NULL ? NULL : CHAINED(link, struct kept, by_both);
 }
 
 static void join_name(struct kept *k)
@@ -370,27 +309,21 @@ static void join_cacher(struct kept *k)
 void kept_make(struct service *s, struct cacher *c, struct cached_name *name)
 {
     struct caches *all = &s->caches;
-    if (all->kept_count == all->kept_buckets) {
-        grow_kept(s);
-    }
-    struct kept **link = kept_link(s, c, name);
-    assert(*link == NULL);
+    assert(kept_find(s, c, name) == NULL);
     struct kept *k = table_new(s, 1, sizeof *k);
     *k = (struct kept){.cacher = c, .name = name};
-    *link = k;
+    chains_add(s, &all->kept, &k->by_both, hash_of_kept);
     join_name(k);
     join_cacher(k);
     name->uses++;
     c->count++;
-    all->kept_count++;
     all->count++;
 }
 
 /* Out of all indexes. */
 static void take_out(struct service *s, struct kept *k)
 {
-    *kept_link(s, k->cacher, k->name) = k->next;
-    s->caches.kept_count--;
+    chains_remove(s, &s->caches.kept, &k->by_both, hash_of_kept);
     *k->name_link = k->name_next;
     if (k->name_next != NULL) {
         k->name_next->name_link = k->name_link;
@@ -440,30 +373,31 @@ void kept_free(struct service *s, struct kept *k)
 
 struct lane *lane_find(const struct service *s, uint64_t key, bool one_shot)
 {
-    return s->caches.lanes_count == 0 ? NULL : *lane_link(s, key, one_shot);
+    if (s->caches.lanes.count == 0) {
+        return NULL;
+    }
+    const struct lane wanted = {.key = key, .one_shot = one_shot};
+    struct chain_link *link =
+        chains_find(&s->caches.lanes, pair_hash(s, key, one_shot), is_lane, &wanted);
+    return link == NULL ? NULL : CHAINED(link, struct lane, by_key);
 }
 
 struct lane *lane_make(struct service *s, uint64_t key, bool one_shot)
 {
-    if (s->caches.lanes_count == s->caches.lanes_buckets) {
-        grow_lanes(s);
-    }
-    struct lane **link = lane_link(s, key, one_shot);
-    if (*link == NULL) {
-        struct lane *lane = table_new(s, 1, sizeof *lane);
+    struct lane *lane = lane_find(s, key, one_shot);
+    if (lane == NULL) {
+        lane = table_new(s, 1, sizeof *lane);
         *lane = (struct lane){.key = key, .one_shot = one_shot};
         lane->held_end = &lane->held;
-        *link = lane;
-        s->caches.lanes_count++;
+        chains_add(s, &s->caches.lanes, &lane->by_key, hash_of_lane);
     }
-    return *link;
+    return lane;
 }
 
 void lane_leave(struct service *s, struct lane *lane)
 {
     if (lane->held == NULL && lane->flying == 0) {
-        *lane_link(s, lane->key, lane->one_shot) = lane->next;
-        s->caches.lanes_count--;
+        chains_remove(s, &s->caches.lanes, &lane->by_key, hash_of_lane);
         table_free(s, lane, 1, sizeof *lane);
     }
 }
@@ -472,11 +406,9 @@ void lanes_each(struct service *s,
                 void (*visit)(struct service *s, struct lane *lane, void *context),
                 void *context)
 {
-    for (size_t i = 0; i < s->caches.lanes_buckets; i++) {
-        for (struct lane *lane = s->caches.lanes[i], *next; lane != NULL; lane = next) {
-            next = lane->next;
-            visit(s, lane, context);
-        }
+    struct chain_walk walk = {.chains = &s->caches.lanes};
+    for (struct chain_link *link; (link = chains_next(&walk)) != NULL;) {
+        visit(s, CHAINED(link, struct lane, by_key), context);
     }
 }
 
@@ -485,14 +417,13 @@ void lanes_each(struct service *s,
 void cache_index_free(struct service *s)
 {
     struct caches *all = &s->caches;
-    assert(all->names_count == 0 && all->kept_count == 0 && all->cachers_count == 0 &&
-           all->lanes_count == 0 && all->all == NULL);
+    assert(all->all == NULL);
     caches_recycle(s);
-    table_free(s, all->names, all->names_buckets, sizeof(void *));
-    table_free(s, all->kept, all->kept_buckets, sizeof(void *));
-    table_free(s, all->cachers, all->cachers_buckets, sizeof(void *));
-    table_free(s, all->by_client, all->cachers_buckets, sizeof(void *));
-    table_free(s, all->lanes, all->lanes_buckets, sizeof(void *));
+    chains_free(s, &all->names);
+    chains_free(s, &all->kept);
+    chains_free(s, &all->cachers);
+    chains_free(s, &all->lanes);
+    table_free(s, all->by_client, all->clients_buckets, sizeof(void *));
     table_free(s, all->everything, 1, sizeof *all->everything);
     table_free(s, all->told, all->told_capacity, sizeof *all->told);
     table_free(s, all->noted, all->noted_capacity, sizeof *all->noted);
@@ -551,15 +482,15 @@ void cache_index_check(const struct service *s)
     uint32_t names = 0;
     uint64_t awaited_below = 0; /* And what it should be. */
     uint64_t awaited_absent = 0;
-    for (size_t i = 0; i < s->caches.names_buckets; i++) {
-        for (const struct cached_name *n = s->caches.names[i]; n != NULL; n = n->next) {
-            check_name(s, n);
-            names++;
-            awaited_below += n->awaited_below;
-            awaited_absent += n->directory == NULL ? 0 : n->awaited;
-        }
+    struct chain_walk walk = {.chains = &s->caches.names};
+    for (const struct chain_link *link; (link = chains_next(&walk)) != NULL;) {
+        const struct cached_name *n = CHAINED(link, const struct cached_name, by_path);
+        check_name(s, n);
+        names++;
+        awaited_below += n->awaited_below;
+        awaited_absent += n->directory == NULL ? 0 : n->awaited;
     }
-    assert(names == s->caches.names_count && awaited_below == awaited_absent);
+    assert(names == s->caches.names.count && awaited_below == awaited_absent);
     uint32_t count = 0;
     for (const struct cacher *c = s->caches.all; c != NULL; c = c->all_next) {
         assert(*c->all_link == c);
@@ -567,5 +498,5 @@ void cache_index_check(const struct service *s)
         assert(!c->bound || (c->current && *c->client_link == c));
         count += check_cacher(c);
     }
-    assert(count == s->caches.count && s->caches.kept_count <= count);
+    assert(count == s->caches.count && s->caches.kept.count <= count);
 }

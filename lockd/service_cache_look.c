@@ -94,7 +94,7 @@ bool mark_awaited(const struct service *s, const struct mark *mark)
         return true;
     }
     if (name == s->caches.everything) {
-        return s->caches.kept_count > 0;
+        return s->caches.kept.count > 0;
     }
     return mark->below && (name->awaited_below > 0 || name->absent != NULL);
 }

@@ -92,7 +92,7 @@ static void sweep_cachers(struct service *s)
 static bool is_left(const struct service *s, const struct cached_name *name)
 {
     if (name == s->caches.everything) {
-        return name->marks != NULL && s->caches.kept_count > 0;
+        return name->marks != NULL && s->caches.kept.count > 0;
     }
     return (name->marks != NULL && name->kept != NULL) ||
            (name->below > 0 && name->absent != NULL);

@@ -11,6 +11,7 @@
  *     service_lock.c     locks: outcomes of acquires, lists of who holds, lock-delays
  *     service_waiting.c  who is told later than the entry of his command
  *     service_watch.c    watches: set, given up and lost
+ *     service_chains.c   the hash table that indexes are made of
  *     service_watch_index.c  the watches of a name, of a client, and of a change
  *     service_tell.c     events: which watch is told what, and when
  *     service_level.c    reads of any replica, and how old its state is
@@ -30,6 +31,7 @@
 #include "lockd/pending.h"
 #include "lockd/service.h"
 #include "lockd/service_cache.h"
+#include "lockd/service_chains.h"
 
 enum {
     FORGOTTEN_MAX = 256,               /* Clients gone since the last turn, noted one by one. */
@@ -42,20 +44,20 @@ enum {
     WAITING_FIRST = 256,                      /* Buckets for those who wait, to begin with. */
     WAITER_PATH = 96,                         /* A longer path needs memory of its own. */
     JUDGED_OCTETS = 64 * KEEPER_BATCH,        /* What the keeper asks for in one turn. */
-    JUDGE_AGAIN_MS = 20, /* After something had to be postponed. */
+    JUDGE_AGAIN_MS = 20,                      /* After something had to be postponed. */
     AWAY_MS = 20, /* A loop that comes this much later than it was asked to was away. */
-    LOCKS_PASSED = LEASE_LIST_MAX, /* In one turn, not to be seen by who lists all. */
-    ACCESS_MEMOS = 64,  /* Answers of ACLs remembered in a turn. */
-    HOLDERS_TURN = 256, /* Failed holders named in the refusals of one turn. */
-    PAGES_TURN = 8,     /* Pages of watches set in one turn. */
+    LOCKS_PASSED = LEASE_LIST_MAX,       /* In one turn, not to be seen by who lists all. */
+    ACCESS_MEMOS = 64,                   /* Answers of ACLs remembered in a turn. */
+    HOLDERS_TURN = 256,                  /* Failed holders named in the refusals of one turn. */
+    PAGES_TURN = 8,                      /* Pages of watches set in one turn. */
     PAGES_OCTETS_MAX = 16 * 1024 * 1024, /* Of pages that await their rounds. */
     TELL_CREDIT = 1024,                  /* Events told to one client in one turn, ... */
     TELL_CREDIT_OCTETS = 1024 * 1024,    /* ... and octets of their names and contents. */
     TELL_MAX = 65536,                    /* Events told to all in one turn, ... */
     TELL_MAX_OCTETS = 16 * 1024 * 1024,  /* ... and octets of their names and contents. */
-    TELL_SCAN = 20000,   /* Past events looked at in one turn, for those who are behind. */
+    TELL_SCAN = 20000,      /* Past events looked at in one turn, for those who are behind. */
     TELL_MEETINGS = 200000, /* Of an event with a watch, in one walk. */
-    FORGET_TURN = 8192,  /* Watches freed in one turn, of clients that have gone. */
+    FORGET_TURN = 8192,     /* Watches freed in one turn, of clients that have gone. */
 };
 
 /* A read that awaits its confirmation round.  Its path and `after` are the
@@ -214,7 +216,7 @@ struct watched_name;
 
 /* One watch.  Kept small: there may be a million. */
 struct watch {
-    struct watch *next;      /* In its bucket by client and number. */
+    struct chain_link by_id; /* Client and number. */
     struct watch *name_next; /* Of the same name and scope. */
     struct watch **name_link;
     struct watch *client_next; /* Of the same client. */
@@ -225,7 +227,7 @@ struct watch {
     uint64_t start; /* It is told nothing up to this revision. */
     uint64_t if_instance;
     uint32_t principal; /* Of access_principal(). */
-    uint32_t last; /* Its newest event of this turn, if that is one of its own. */
+    uint32_t last;      /* Its newest event of this turn, if that is one of its own. */
     uint8_t scope;
     uint8_t watched;
     bool content;
@@ -236,7 +238,7 @@ struct watch {
 /* A client that has watches, or that is slow.  Unless it is behind it was told all
  * up to watches.live. */
 struct watcher {
-    struct watcher *next; /* In its bucket. */
+    struct chain_link by_client;
     struct watcher *behind_next;
     struct watcher **behind_link; /* NULL: it is not behind. */
     struct watch *watches;
@@ -250,12 +252,12 @@ struct watcher {
     bool slow;
     bool gone;    /* The connection is; behind_next leads to the next that is. */
     bool pressed; /* It has been slow since it fell behind: it is told less. */
-    bool joined; /* The sweep brings it up: it was told all up to sweep.at, too. */
-    bool urgent; /* It must be brought up in this turn. */
+    bool joined;  /* The sweep brings it up: it was told all up to sweep.at, too. */
+    bool urgent;  /* It must be brought up in this turn. */
 };
 
 struct watched_name {
-    struct watched_name *next; /* In its bucket. */
+    struct chain_link by_path;
     struct watch *watches[SERVICE_SCOPE_SUBTREE]; /* By scope, from SERVICE_SCOPE_NODE on. */
     uint64_t hash;
     uint32_t count;
@@ -286,16 +288,10 @@ struct told_change {
 };
 
 struct watches {
-    struct watched_name **names; /* Buckets, powers of two. */
-    struct watch **by_id;
-    struct watcher **watchers;
-    size_t names_buckets;
-    size_t by_id_buckets;
-    size_t watchers_buckets;
-    uint32_t names_count;
-    uint32_t count;
+    struct chains names; /* By path. */
+    struct chains by_id; /* All. */
+    struct chains watchers;
     uint32_t subtrees; /* Of them, watches of subtrees. */
-    uint32_t watchers_count;
     struct watcher *behind;
     struct watcher *gone; /* Their watches are freed by and by. */
 
@@ -316,8 +312,8 @@ struct watches {
     size_t events_capacity;
     size_t told_capacity;
     uint32_t events_count;
-    uint64_t events_octets; /* Of their names and contents. */
-    uint64_t meetings;      /* In this walk. */
+    uint64_t events_octets;      /* Of their names and contents. */
+    uint64_t meetings;           /* In this walk. */
     struct told_change *changes; /* From 1 on. */
     size_t changes_capacity;
     uint32_t changes_count;
@@ -448,6 +444,9 @@ bool queue_in_doubt(const struct service *s);
 
 /* The path of a name of this cell, below /ls/<cell>; false: there is none. */
 bool name_path(const struct service *s, struct bytes name, struct bytes *ret_path);
+
+/* The directory of a path; of the root, the root. */
+struct bytes directory_of(struct bytes path);
 
 void read_request(struct service *s, uint64_t now_ms, const struct service_request *request,
                   struct bytes path);

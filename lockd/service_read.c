@@ -48,6 +48,15 @@ bool name_path(const struct service *s, struct bytes name, struct bytes *ret_pat
     return true;
 }
 
+struct bytes directory_of(struct bytes path)
+{
+    size_t size = path.size;
+    while (size > 0 && path.data[size - 1] != '/') {
+        size--;
+    }
+    return bytes_of(path.data, size == 0 ? 0 : size - 1);
+}
+
 /* ---------------------------------------------------------------- requests */
 
 static struct pending_read *read_at(const struct read_queue *q, uint32_t index)

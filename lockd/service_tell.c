@@ -551,7 +551,7 @@ bool events_left(const struct service *s)
             return true;
         }
     }
-    return mutant(reply_before_event) && s->watches.count > 0 &&
+    return mutant(reply_before_event) && s->watches.by_id.count > 0 &&
            s->watches.live < lease_position(s->lease).revision;
 }
 
@@ -598,7 +598,7 @@ void events_tell(struct service *s)
 {
     struct watches *all = &s->watches;
     watchers_free_gone(s);
-    if (all->count == 0) {
+    if (all->by_id.count == 0) {
         all->live = lease_position(s->lease).revision;
         all->sweep.running = false;
         all->progress_ms = 0;

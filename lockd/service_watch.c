@@ -360,7 +360,7 @@ static bool page_allowed(const struct service *s, const struct watch_page *page)
  * the others know; or, if there are none, of the earliest. */
 static void set_page(struct service *s, const struct watch_page *page)
 {
-    if (s->config.watches_max - s->watches.count < page->count) {
+    if (s->config.watches_max - s->watches.by_id.count < page->count) {
         reply_add(s, page->client, page->tag, SERVICE_WATCH_ADD, SERVICE_OVERLOADED);
         return;
     }
@@ -388,7 +388,7 @@ static void set_page(struct service *s, const struct watch_page *page)
 
 uint64_t watches_answer(struct service *s, uint64_t confirmed)
 {
-    if (s->watches.count == 0) {
+    if (s->watches.by_id.count == 0) {
         s->watches.live = lease_position(s->lease).revision;
     }
     for (uint32_t set = 0; s->watches.pages != NULL; set++) {

@@ -20,8 +20,6 @@
 #include "paxos/base/hash.h"
 #include "paxos/base/pure.h"
 
-enum { BUCKETS_FIRST = 64 };
-
 static_assert(sizeof(struct watch) <= 104, "a million of them take 100 MB, besides names");
 
 /* ------------------------------------------------------------------ buckets */
@@ -39,134 +37,86 @@ static uint64_t id_hash(const struct service *s, uint64_t client, uint64_t id)
     return hash64_seeded(key, sizeof key, s->config.paxos.seed);
 }
 
-static struct watched_name **name_link(const struct service *s, uint64_t hash,
-                                       struct bytes path)
+static uint64_t hash_of_name(const struct service *s, const struct chain_link *link)
 {
-    struct watched_name **link = &s->watches.names[hash & (s->watches.names_buckets - 1)];
-    while (*link != NULL && !((*link)->hash == hash &&
-                              bytes_equal(path, bytes_of((*link)->path, (*link)->path_size)))) {
-        link = &(*link)->next;
-    }
-    return link;
+    (void)s;
+    return CHAINED(link, const struct watched_name, by_path)->hash;
 }
 
-static struct watch **id_link(const struct service *s, uint64_t client, uint64_t id)
+static bool is_name(const struct chain_link *link, const void *key)
 {
-    struct watch **link =
-        &s->watches.by_id[id_hash(s, client, id) & (s->watches.by_id_buckets - 1)];
-    while (*link != NULL && ((*link)->id != id || (*link)->watcher->client != client)) {
-        link = &(*link)->next;
-    }
-    return link;
+    const struct watched_name *name = CHAINED(link, const struct watched_name, by_path);
+    return bytes_equal(*(const struct bytes *)key, bytes_of(name->path, name->path_size));
 }
 
-static struct watcher **watcher_link(const struct service *s, uint64_t client)
+static struct watched_name *find_name(const struct service *s, struct bytes path)
 {
-    const uint64_t hash = hash64(&client, sizeof client);
-    struct watcher **link = &s->watches.watchers[hash & (s->watches.watchers_buckets - 1)];
-    while (*link != NULL && (*link)->client != client) {
-        link = &(*link)->next;
-    }
-    return link;
+    struct chain_link *link =
+        chains_find(&s->watches.names, path_hash(s, path), is_name, &path);
+    return link == NULL ? NULL : CHAINED(link, struct watched_name, by_path);
 }
 
-/* Twice as many buckets, all empty. */
-static void *more_buckets(struct service *s, size_t *buckets)
+static uint64_t hash_of_watch(const struct service *s, const struct chain_link *link)
 {
-    *buckets = *buckets == 0 ? BUCKETS_FIRST : 2 * *buckets;
-    void *table = table_new(s, *buckets, sizeof(void *));
-    memset(table, 0, *buckets * sizeof(void *));
-    return table;
+    const struct watch *w = CHAINED(link, const struct watch, by_id);
+    return id_hash(s, w->watcher->client, w->id);
 }
 
-static void grow_names(struct service *s)
+static bool is_watch(const struct chain_link *link, const void *key)
 {
-    struct watches *all = &s->watches;
-    struct watched_name **old = all->names;
-    const size_t old_buckets = all->names_buckets;
-    all->names = more_buckets(s, &all->names_buckets);
-    for (size_t i = 0; i < old_buckets; i++) {
-        for (struct watched_name *name = old[i], *next; name != NULL; name = next) {
-            next = name->next;
-            struct watched_name **first = &all->names[name->hash & (all->names_buckets - 1)];
-            name->next = *first;
-            *first = name;
-        }
-    }
-    table_free(s, old, old_buckets, sizeof(void *));
+    const struct watch *w = CHAINED(link, const struct watch, by_id);
+    const uint64_t *wanted = key;
+    return w->watcher->client == wanted[0] && w->id == wanted[1];
 }
 
-static void grow_by_id(struct service *s)
+static uint64_t client_hash(uint64_t client)
 {
-    struct watches *all = &s->watches;
-    struct watch **old = all->by_id;
-    const size_t old_buckets = all->by_id_buckets;
-    all->by_id = more_buckets(s, &all->by_id_buckets);
-    for (size_t i = 0; i < old_buckets; i++) {
-        for (struct watch *w = old[i], *next; w != NULL; w = next) {
-            next = w->next;
-            const uint64_t hash = id_hash(s, w->watcher->client, w->id);
-            struct watch **first = &all->by_id[hash & (all->by_id_buckets - 1)];
-            w->next = *first;
-            *first = w;
-        }
-    }
-    table_free(s, old, old_buckets, sizeof(void *));
+    return hash64(&client, sizeof client);
 }
 
-static void grow_watchers(struct service *s)
+static uint64_t hash_of_watcher(const struct service *s, const struct chain_link *link)
 {
-    struct watches *all = &s->watches;
-    struct watcher **old = all->watchers;
-    const size_t old_buckets = all->watchers_buckets;
-    all->watchers = more_buckets(s, &all->watchers_buckets);
-    for (size_t i = 0; i < old_buckets; i++) {
-        for (struct watcher *c = old[i], *next; c != NULL; c = next) {
-            next = c->next;
-            struct watcher **end = watcher_link(s, c->client);
-            c->next = NULL;
-            *end = c;
-        }
-    }
-    table_free(s, old, old_buckets, sizeof(void *));
+    (void)s;
+    return client_hash(CHAINED(link, const struct watcher, by_client)->client);
+}
+
+static bool is_watcher(const struct chain_link *link, const void *key)
+{
+    return CHAINED(link, const struct watcher, by_client)->client == *(const uint64_t *)key;
 }
 
 /* ----------------------------------------------------------------- watchers */
 
 struct watcher *watcher_find(const struct service *s, uint64_t client)
 {
-    return s->watches.watchers_count == 0 ? NULL : *watcher_link(s, client);
+    struct chain_link *link =
+        chains_find(&s->watches.watchers, client_hash(client), is_watcher, &client);
+    return link == NULL ? NULL : CHAINED(link, struct watcher, by_client);
 }
 
 struct watcher *watcher_make(struct service *s, uint64_t client)
 {
-    if (s->watches.watchers_count == s->watches.watchers_buckets) {
-        grow_watchers(s);
+    struct watcher *c = watcher_find(s, client);
+    if (c == NULL) {
+        c = table_new(s, 1, sizeof *c);
+        *c = (struct watcher){.client = client};
+        chains_add(s, &s->watches.watchers, &c->by_client, hash_of_watcher);
     }
-    struct watcher **link = watcher_link(s, client);
-    if (*link == NULL) {
-        *link = table_new(s, 1, sizeof **link);
-        **link = (struct watcher){.client = client};
-        s->watches.watchers_count++;
-    }
-    return *link;
+    return c;
 }
 
 void watcher_free(struct service *s, struct watcher *c)
 {
     assert(c->count == 0 && c->behind_link == NULL);
-    *watcher_link(s, c->client) = c->next;
-    s->watches.watchers_count--;
+    chains_remove(s, &s->watches.watchers, &c->by_client, hash_of_watcher);
     table_free(s, c, 1, sizeof *c);
 }
 
 void watchers_each(struct service *s, void (*visit)(struct service *s, struct watcher *c))
 {
-    for (size_t i = 0; i < s->watches.watchers_buckets; i++) {
-        for (struct watcher *c = s->watches.watchers[i], *next; c != NULL; c = next) {
-            next = c->next;
-            visit(s, c);
-        }
+    struct chain_walk walk = {.chains = &s->watches.watchers};
+    for (struct chain_link *link; (link = chains_next(&walk)) != NULL;) {
+        visit(s, CHAINED(link, struct watcher, by_client));
     }
 }
 
@@ -181,21 +131,17 @@ static struct watch **scope_first(struct watched_name *name, uint8_t scope)
 static struct watched_name *name_make(struct service *s, struct bytes path)
 {
     assert(path.size <= LEASE_PATH_MAX);
-    if (s->watches.names_count == s->watches.names_buckets) {
-        grow_names(s);
-    }
-    const uint64_t hash = path_hash(s, path);
-    struct watched_name **link = name_link(s, hash, path);
-    if (*link == NULL) {
-        struct watched_name *name = table_new(s, 1, sizeof *name + path.size);
-        *name = (struct watched_name){.hash = hash, .path_size = (uint16_t)path.size};
+    struct watched_name *name = find_name(s, path);
+    if (name == NULL) {
+        name = table_new(s, 1, sizeof *name + path.size);
+        *name =
+            (struct watched_name){.hash = path_hash(s, path), .path_size = (uint16_t)path.size};
         if (path.size > 0) {
             memcpy(name->path, path.data, path.size);
         }
-        *link = name;
-        s->watches.names_count++;
+        chains_add(s, &s->watches.names, &name->by_path, hash_of_name);
     }
-    return *link;
+    return name;
 }
 
 static void name_leave(struct service *s, struct watched_name *name)
@@ -203,14 +149,16 @@ static void name_leave(struct service *s, struct watched_name *name)
     if (--name->count > 0) {
         return;
     }
-    *name_link(s, name->hash, bytes_of(name->path, name->path_size)) = name->next;
-    s->watches.names_count--;
+    chains_remove(s, &s->watches.names, &name->by_path, hash_of_name);
     table_free(s, name, 1, sizeof *name + name->path_size);
 }
 
 struct watch *watch_find(const struct service *s, uint64_t client, uint64_t id)
 {
-    return s->watches.count == 0 ? NULL : *id_link(s, client, id);
+    const uint64_t key[2] = {client, id};
+    struct chain_link *link =
+        chains_find(&s->watches.by_id, id_hash(s, client, id), is_watch, key);
+    return link == NULL ? NULL : CHAINED(link, struct watch, by_id);
 }
 
 static void join_name(struct watch *w)
@@ -241,18 +189,13 @@ struct watch *watch_make(struct service *s, struct watcher *c, uint64_t id,
                          enum service_scope scope, struct bytes path)
 {
     struct watches *all = &s->watches;
-    if (all->count == all->by_id_buckets) {
-        grow_by_id(s);
-    }
-    struct watch **end = id_link(s, c->client, id);
-    assert(*end == NULL);
+    assert(watch_find(s, c->client, id) == NULL);
     struct watch *w = table_new(s, 1, sizeof *w);
     *w = (struct watch){
         .watcher = c, .name = name_make(s, path), .id = id, .scope = (uint8_t)scope};
-    *end = w;
+    chains_add(s, &all->by_id, &w->by_id, hash_of_watch);
     join_name(w);
     join_watcher(w);
-    all->count++;
     all->subtrees += scope == SERVICE_SCOPE_SUBTREE;
     return w;
 }
@@ -260,7 +203,7 @@ struct watch *watch_make(struct service *s, struct watcher *c, uint64_t id,
 void watch_free(struct service *s, struct watch *w)
 {
     struct watches *all = &s->watches;
-    *id_link(s, w->watcher->client, w->id) = w->next;
+    chains_remove(s, &all->by_id, &w->by_id, hash_of_watch);
     *w->name_link = w->name_next;
     if (w->name_next != NULL) {
         w->name_next->name_link = w->name_link;
@@ -270,7 +213,6 @@ void watch_free(struct service *s, struct watch *w)
         w->client_next->client_link = w->client_link;
     }
     w->watcher->count--;
-    all->count--;
     all->subtrees -= w->scope == SERVICE_SCOPE_SUBTREE;
     name_leave(s, w->name);
     table_free(s, w, 1, sizeof *w);
@@ -307,15 +249,6 @@ static uint32_t kinds_of_child(const struct lease_event *event)
                : 0;
 }
 
-static struct bytes parent_of(struct bytes path)
-{
-    size_t size = path.size;
-    while (size > 0 && path.data[size - 1] != '/') {
-        size--;
-    }
-    return bytes_of(path.data, size == 0 ? 0 : size - 1);
-}
-
 struct matching {
     void (*visit)(void *context, struct watch *w, uint32_t kinds, bool is_child);
     void *context;
@@ -330,11 +263,6 @@ static void visit_scope(const struct matching *m, struct watched_name *name, uin
     }
 }
 
-static struct watched_name *find_name(const struct service *s, struct bytes path)
-{
-    return *name_link(s, path_hash(s, path), path);
-}
-
 /* Those who watch the directories above: in their scope are the node, if that is
  * not theirs alone, and the directory that it is in. */
 static void match_above(const struct service *s, const struct matching *m, struct bytes path,
@@ -342,7 +270,7 @@ static void match_above(const struct service *s, const struct matching *m, struc
 {
     bool is_parent = true;
     while (path.size > 0 && (is_parent || s->watches.subtrees > 0)) {
-        path = parent_of(path);
+        path = directory_of(path);
         struct watched_name *name = find_name(s, path);
         if (name != NULL && is_parent) {
             visit_scope(m, name, SERVICE_SCOPE_NODE, child, /* is_child= */ true);
@@ -359,7 +287,7 @@ void watch_match(const struct service *s, const struct lease_event *event,
                  void (*visit)(void *context, struct watch *w, uint32_t kinds, bool is_child),
                  void *context)
 {
-    if (s->watches.count == 0) {
+    if (s->watches.by_id.count == 0) {
         return;
     }
     const struct matching m = {.visit = visit, .context = context};
@@ -377,10 +305,9 @@ void watch_match(const struct service *s, const struct lease_event *event,
 void index_free(struct service *s)
 {
     struct watches *all = &s->watches;
-    assert(all->count == 0 && all->names_count == 0 && all->watchers_count == 0);
-    table_free(s, all->names, all->names_buckets, sizeof(void *));
-    table_free(s, all->by_id, all->by_id_buckets, sizeof(void *));
-    table_free(s, all->watchers, all->watchers_buckets, sizeof(void *));
+    chains_free(s, &all->names);
+    chains_free(s, &all->by_id);
+    chains_free(s, &all->watchers);
 }
 
 /* The watches of a client, each of which is found by its number and its name. */
@@ -402,16 +329,16 @@ void index_check(const struct service *s)
     const struct watches *all = &s->watches;
     uint32_t watches = 0;
     uint32_t watchers = 0;
-    for (size_t i = 0; i < all->watchers_buckets; i++) {
-        for (const struct watcher *c = all->watchers[i]; c != NULL; c = c->next) {
-            assert(c->count > 0 || (c->slow && c->behind_link == NULL));
-            assert(!c->joined || (c->behind_link != NULL && all->sweep.running && !c->slow));
-            assert(!c->urgent);
-            watches += check_watches(s, c);
-            watchers++;
-        }
+    struct chain_walk walk = {.chains = &all->watchers};
+    for (const struct chain_link *link; (link = chains_next(&walk)) != NULL;) {
+        const struct watcher *c = CHAINED(link, const struct watcher, by_client);
+        assert(c->count > 0 || (c->slow && c->behind_link == NULL));
+        assert(!c->joined || (c->behind_link != NULL && all->sweep.running && !c->slow));
+        assert(!c->urgent);
+        watches += check_watches(s, c);
+        watchers++;
     }
-    assert(watches == all->count && watchers == all->watchers_count);
+    assert(watches == all->by_id.count && watchers == all->watchers.count);
     assert(watches == 0 || s->epoch != 0);
     assert(watches == 0 || all->live <= lease_position(s->lease).revision);
 }
