@@ -42,8 +42,7 @@ static enum exit_code get_acl(struct lockctl *ctl, int argc, char **argv)
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
     struct reading r;
-    reading_init(&r, ctl);
-    if (!reading_take(&r, argc, argv, options)) {
+    if (!reading_take(&r, ctl, argc, argv, options)) {
         return EXIT_USAGE;
     }
     enum exit_code code = EXIT_DONE;

@@ -101,8 +101,10 @@ bool reading_name(struct reading *r, int argc, char **argv, bool optional)
     return r->name != NULL;
 }
 
-bool reading_take(struct reading *r, int argc, char **argv, const struct option *options)
+bool reading_take(struct reading *r, struct lockctl *ctl, int argc, char **argv,
+                  const struct option *options)
 {
+    reading_init(r, ctl);
     for (int option; (option = next_option(r->ctl, argc, argv, "h", options)) != -1;) {
         if (!reading_option(r, option)) {
             return false;
@@ -154,8 +156,7 @@ enum exit_code cmd_get(struct lockctl *ctl, int argc, char **argv)
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
     struct reading r;
-    reading_init(&r, ctl);
-    if (!reading_take(&r, argc, argv, options)) {
+    if (!reading_take(&r, ctl, argc, argv, options)) {
         return EXIT_USAGE;
     }
     enum exit_code code;
@@ -192,8 +193,7 @@ enum exit_code cmd_stat(struct lockctl *ctl, int argc, char **argv)
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
     struct reading r;
-    reading_init(&r, ctl);
-    if (!reading_take(&r, argc, argv, options)) {
+    if (!reading_take(&r, ctl, argc, argv, options)) {
         return EXIT_USAGE;
     }
     struct lockd_answer *answer = NULL;

@@ -53,8 +53,9 @@ bool reading_option(struct reading *r, int option);
  * /ls/local.  False: refused with a message. */
 bool reading_name(struct reading *r, int argc, char **argv, bool optional);
 
-/* Both, for one that has no options besides.  False: refused with a message. */
-bool reading_take(struct reading *r, int argc, char **argv, const struct option *options);
+/* All of that, for one that has no options besides.  False: refused with a message. */
+bool reading_take(struct reading *r, struct lockctl *ctl, int argc, char **argv,
+                  const struct option *options);
 
 /* Reads again and again, a line each, until a signal comes or it is enough. */
 enum exit_code read_again(struct reading *r);

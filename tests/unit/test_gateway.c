@@ -3,7 +3,7 @@
  * The gateway: each request, each outcome and each refusal in the words of the
  * other side.
  */
-#include "lockd/gateway.h"
+#include "tests/unit/test_gateway_support.h"
 #include "lockd/siphash.h"
 
 #include <setjmp.h>
@@ -15,26 +15,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-static const char *address_of(void *context, paxos_id replica, const char *principal)
-{
-    (void)context;
-    (void)principal;
-    return replica == 1 ? "h1:7400" : replica == 2 ? "h2:7400" : "";
-}
-
-static int make_gateway(void **state)
-{
-    *state = gateway_new(
-        &(struct gateway_config){.cell = "a", .self = 1, .client_address = address_of});
-    return *state == NULL;
-}
-
-static int free_gateway(void **state)
-{
-    gateway_free(*state);
-    return 0;
-}
 
 /* The reply as a line without its newline; freed by the caller. */
 static char *printed(struct gateway *g, const struct service_reply *reply)

@@ -3,7 +3,7 @@
  * The gateway: levels of reads, caches, ACLs and principals in the words of the other
  * side.
  */
-#include "lockd/gateway.h"
+#include "tests/unit/test_gateway_support.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,7 +17,7 @@
 
 /* Replica 2 has a port for each of two principals, replica 3 for one, and of replica 4
  * nobody has heard. */
-static const char *address_of(void *context, paxos_id replica, const char *principal)
+static const char *port_of(void *context, paxos_id replica, const char *principal)
 {
     (void)context;
     const bool users = principal == NULL || strcmp(principal, "users") == 0;
@@ -31,17 +31,9 @@ static const char *address_of(void *context, paxos_id replica, const char *princ
     }
 }
 
-static int make_gateway(void **state)
+static int make_gateway_with_ports(void **state)
 {
-    *state = gateway_new(
-        &(struct gateway_config){.cell = "a", .self = 1, .client_address = address_of});
-    return *state == NULL;
-}
-
-static int free_gateway(void **state)
-{
-    gateway_free(*state);
-    return 0;
+    return make_gateway_of(state, port_of);
 }
 
 static void check(struct gateway *g, const struct service_reply *reply, const char *principal,
@@ -347,5 +339,6 @@ int main(void)
         cmocka_unit_test(answers_about_acls),
         cmocka_unit_test(lists_of_what_may_not_be_read),
     };
-    return cmocka_run_group_tests_name("gateway_reads", tests, make_gateway, free_gateway);
+    return cmocka_run_group_tests_name("gateway_reads", tests, make_gateway_with_ports,
+                                       free_gateway);
 }

@@ -3,7 +3,7 @@
  * The gateway: handles, lock-delay, watches and events in the words of the other
  * side.
  */
-#include "lockd/gateway.h"
+#include "tests/unit/test_gateway_support.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,26 +14,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-static const char *address_of(void *context, paxos_id replica, const char *principal)
-{
-    (void)context;
-    (void)principal;
-    return replica == 1 ? "h1:7400" : replica == 2 ? "h2:7400" : "";
-}
-
-static int make_gateway(void **state)
-{
-    *state = gateway_new(
-        &(struct gateway_config){.cell = "a", .self = 1, .client_address = address_of});
-    return *state == NULL;
-}
-
-static int free_gateway(void **state)
-{
-    gateway_free(*state);
-    return 0;
-}
 
 static void expect_octets(struct wire_buffer *b, const char *expected)
 {

@@ -14,6 +14,8 @@ import pathlib
 import re
 import sys
 
+import tap
+
 FOLDERS = ("paxos", "lease", "lockd", "libclient", "tools", "tests", "docs")
 
 # All that the pure core may know of libc.
@@ -180,13 +182,7 @@ def main():
             results.append((f"{name} includes only what it may ({len(paths)} files)", troubles))
     results.append(("every source stands in a row", strays))
     results.append(("sources of the pure core end with pure.h", list(check_pure(found))))
-
-    print(f"1..{len(results)}")
-    for number, (name, troubles) in enumerate(results, 1):
-        for trouble in troubles:
-            print(trouble, file=sys.stderr)
-        print(f"{'not ok' if troubles else 'ok'} {number} - {name}")
-    sys.exit(any(troubles for _, troubles in results))
+    tap.conclude(results)
 
 
 if __name__ == "__main__":

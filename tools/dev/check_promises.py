@@ -15,6 +15,8 @@ import re
 import subprocess
 import sys
 
+import tap
+
 GUARANTEES = range(1, 19)
 VERDICTS = ("yes", "partly", "not yet", "no")
 SPAN = re.compile(r"`([^`]+)`")
@@ -192,15 +194,7 @@ def main():
         ("each command of lockctl is shown", check_shown(lockctl, comparison)),
         ("README.md leads to each document, and no link leads nowhere", check_map(root)),
     ]
-    failed = False
-    print(f"1..{len(results)}")
-    for number, (name, troubles) in enumerate(results, 1):
-        troubles = list(troubles)
-        failed |= bool(troubles)
-        for trouble in troubles:
-            print(trouble, file=sys.stderr)
-        print(f"{'not ok' if troubles else 'ok'} {number} - {name}")
-    sys.exit(failed)
+    tap.conclude(results)
 
 
 if __name__ == "__main__":

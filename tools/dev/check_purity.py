@@ -15,6 +15,8 @@ import os
 import subprocess
 import sys
 
+import tap
+
 ALLOWED = {
     "memcpy", "memmove", "memset", "memcmp", "memchr", "strlen",
     "__assert_fail",       # assert()
@@ -56,18 +58,14 @@ def main():
         for definitions, _ in objects.values()
         for symbol in definitions
     }
-    failed = False
-    print(f"1..{len(archives)}")
-    for number, (archive, objects) in enumerate(archives.items(), 1):
+    results = []
+    for archive, objects in archives.items():
         troubles = list(judge(objects, defined))
         if not objects:
             troubles.append("there are no objects in it")
-        for trouble in troubles:
-            print(trouble, file=sys.stderr)
-        failed = failed or bool(troubles)
         name = f"{os.path.basename(archive)} is pure ({len(objects)} objects)"
-        print(f"{'not ok' if troubles else 'ok'} {number} - {name}")
-    sys.exit(failed or not archives)
+        results.append((name, troubles))
+    tap.conclude(results)
 
 
 if __name__ == "__main__":

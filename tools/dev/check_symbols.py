@@ -17,6 +17,8 @@ import re
 import subprocess
 import sys
 
+import tap
+
 COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 FUNCTION = re.compile(r"^LOCKD_API ([^;]*?\b(lockd_\w+)\([^;]*);", re.MULTILINE)
 TYPE = re.compile(r"^(((?:struct|enum) lockd_\w+) \{[^}#]*\});", re.MULTILINE)
@@ -100,15 +102,7 @@ def main():
          differences(described([path for path in rest if path.suffix == ".3"], headers),
                      functions, "described", "listed")),
     ]
-    failed = False
-    print(f"1..{len(results)}")
-    for number, (name, troubles) in enumerate(results, 1):
-        troubles = list(troubles)
-        failed |= bool(troubles)
-        for trouble in troubles:
-            print(trouble, file=sys.stderr)
-        print(f"{'not ok' if troubles else 'ok'} {number} - {name}")
-    sys.exit(failed)
+    tap.conclude(results)
 
 
 if __name__ == "__main__":
